@@ -1,0 +1,268 @@
+import { base32Digest, canonicalJson, hexDigest } from "../lib/digest.ts";
+import type { Json, JsonObject } from "../lib/json.ts";
+import type { Lookup, Variable } from "./templates.ts";
+import { render, renderPath } from "./templates.ts";
+import {
+  PROTOCOL_VERSION,
+  type Direction,
+  type EffectiveDefaults,
+  type Issue,
+  type Outputs,
+  type Placement,
+  type Previous,
+  type Retry,
+  type StageSpec,
+  type TaskSpec,
+} from "./stored.ts";
+import type { PlanSettings } from "./task.ts";
+
+/** write: changes data beside a companion record; announce: tells others; read and gate change nothing. */
+export type Effect = "write" | "announce" | "read" | "gate";
+
+/** One piece of a stage's undo. `verify` asks the previous unit instead of undoing anything. */
+export interface UndoPart {
+  readonly part: string;
+  readonly role: "write" | "announce" | "verify";
+}
+
+/** A named endpoint, as far as planning needs it. */
+export interface EndpointFacts {
+  readonly name: string;
+  readonly protocol: string;
+  readonly addresses: readonly string[];
+  readonly fencing: "Token" | "None";
+  readonly allowedNamespaces: readonly string[];
+  /** Whether the endpoint's policy lets `host:port` through; a literal is checked here, a name again at connect. */
+  readonly admits: (host: string, port: number) => boolean;
+  readonly allow: {
+    readonly methods: readonly string[] | null;
+    readonly paths: readonly string[] | null;
+    readonly keys: readonly string[] | null;
+  };
+}
+
+/** What domain knows of a stage kind; `src/stages` implements it. */
+export interface StagePlanner {
+  readonly kind: string;
+  effect(config: JsonObject): Effect;
+  undoParts(config: JsonObject): readonly UndoPart[];
+  /** Names under which later stages may read `${stages.NAME.outputs.KEY}`. */
+  readonly outputs: readonly string[];
+  /** Renders and checks; problems go to `context.issue`. */
+  plan(context: PlanContext): Planned;
+}
+export interface PlanContext {
+  readonly config: JsonObject;
+  readonly namespace: string;
+  readonly tenantId: string;
+  readonly planVersion: number;
+  readonly direction: Direction;
+  /** Whose endpoints `to:` selects from: the target's, or while undoing the previous unit's. null: no previous is known. */
+  readonly placement: Placement | null;
+  endpoint(name: string): EndpointFacts | null;
+  /** Keys and objects: those of the forward claim in both directions, from variables that are fixed when the plan is frozen. */
+  key(text: string, where: string): string;
+  /** As `key`, each value percent-encoded. */
+  path(text: string, where: string): string;
+  /** Content: while undoing it sees `target` = previous and `${plan.version}` = `previous.planVersion`. */
+  content(value: Json, where: string): Json;
+  issue(where: string, value: string, message: string): void;
+}
+export interface Planned {
+  readonly inputs: Json;
+  /** What this stage writes; two stages of one plan with the same entry are refused. */
+  readonly conflicts: readonly string[];
+  readonly endpoint: string | null;
+  /** `host:port` of everything the act may touch. */
+  readonly audience: readonly string[];
+  readonly fencing: "Token" | "None";
+  readonly canProbe: boolean;
+  /** May be sent again without asking, although nobody knows whether it arrived. */
+  readonly idempotent: boolean;
+  /** One line for `dryRun`. */
+  readonly preview: string;
+}
+
+/** Everything a plan follows from. */
+export interface Basis {
+  readonly namespace: string;
+  readonly spec: TaskSpec;
+  readonly previous: Previous | null;
+  readonly settings: PlanSettings;
+  readonly kinds: Readonly<Record<string, StagePlanner>>;
+  /** `later` while nothing has run. */
+  readonly outputs: (stage: string) => Outputs | "later";
+  /** null while nothing is claimed. */
+  readonly opId: string | null;
+  /** `${now}`: first start of the stage; null while nothing is claimed. */
+  readonly now: string | null;
+}
+
+export interface PlannedStage {
+  readonly planned: Planned | null;
+  readonly issues: readonly Issue[];
+}
+
+const error = (path: string, value: string, message: string): Issue => ({
+  severity: "error",
+  path,
+  value: value.slice(0, 128),
+  message,
+});
+
+/** Renders stage `index` for one direction. `planned` is null where `issues` holds errors. */
+export function planStage(basis: Basis, index: number, direction: Direction): PlannedStage {
+  const stage = basis.spec.stages[index];
+  const planner = stage === undefined ? undefined : basis.kinds[stage.kind];
+  if (stage === undefined || planner === undefined) {
+    return { planned: null, issues: [error(`spec.stages[${index}]`, stage?.kind ?? "", "no such kind of stage")] };
+  }
+  const issues: Issue[] = [];
+  const report = (where: string, value: string, message: string): void => {
+    issues.push(error(`spec.stages[${index}].${stage.kind}${where === "" ? "" : `.${where}`}`, value, message));
+  };
+  const forward = lookupIn(basis, index, { placement: basis.spec.target, version: basis.spec.plan.version, direction });
+  const back = { placement: basis.previous, version: basis.previous?.planVersion ?? null, direction };
+  const content = direction === "Forward" ? forward : lookupIn(basis, index, back);
+  const text = (rendered: { value: Json; problems: readonly string[] }, where: string, source: string): string => {
+    for (const problem of rendered.problems) report(where, source, problem);
+    return typeof rendered.value === "string" ? rendered.value : JSON.stringify(rendered.value);
+  };
+  const planned = planner.plan({
+    config: stage.config,
+    namespace: basis.namespace,
+    tenantId: basis.spec.tenantId,
+    planVersion: direction === "Forward" ? basis.spec.plan.version : (basis.previous?.planVersion ?? 0),
+    direction,
+    placement: direction === "Forward" ? basis.spec.target : basis.previous,
+    endpoint: (name) => basis.settings.endpoints[name] ?? null,
+    key: (source, where) => text(render(source, frozenOnly(forward)), where, source),
+    path: (source, where) => text(renderPath(source, frozenOnly(forward)), where, source),
+    content: (value, where) => {
+      const rendered = render(value, content);
+      for (const problem of rendered.problems) report(where, JSON.stringify(value), problem);
+      return rendered.value;
+    },
+    issue: report,
+  });
+  return { planned: issues.length === 0 ? planned : null, issues };
+}
+
+interface View {
+  readonly placement: Placement | null;
+  readonly version: number | null;
+  readonly direction: Direction;
+}
+
+function lookupIn(basis: Basis, index: number, view: View): Lookup {
+  const roots: Readonly<Record<string, Json | undefined>> = {
+    tenantId: basis.spec.tenantId,
+    namespace: basis.namespace,
+    direction: view.direction,
+    target: view.placement === null ? undefined : asJson(view.placement),
+    previous: basis.previous === null ? undefined : asJson(basis.previous),
+    plan: view.version === null ? undefined : { id: basis.spec.plan.id, version: view.version },
+  };
+  return (name) => {
+    const [root = "", ...rest] = name.split(".");
+    if (root === "opId") return basis.opId === null ? LATER : value(basis.opId);
+    if (root === "now") return basis.now === null ? LATER : value(basis.now);
+    if (root === "stages") return outputOf(basis, index, rest);
+    if (!Object.hasOwn(roots, root)) return unknown("no such variable");
+    const start = roots[root];
+    return start === undefined ? unknown("the tenant's previous configuration is not known") : descend(start, rest);
+  };
+}
+
+const LATER: Variable = { is: "later" };
+const value = (found: Json): Variable => ({ is: "value", value: found });
+const unknown = (why: string): Variable => ({ is: "unknown", why });
+
+function descend(start: Json, names: readonly string[]): Variable {
+  let here: Json | undefined = start;
+  for (const name of names) {
+    if (typeof here !== "object" || here === null || !Object.hasOwn(here, name)) return unknown("no such variable");
+    here = (here as Readonly<Record<string, Json>>)[name];
+  }
+  return here === undefined ? unknown("no such variable") : value(here);
+}
+
+function outputOf(basis: Basis, index: number, names: readonly string[]): Variable {
+  const [stage = "", word, key = "", ...rest] = names;
+  if (word !== "outputs" || key === "" || rest.length > 0) return unknown("write stages.NAME.outputs.KEY");
+  const at = basis.spec.stages.findIndex((candidate) => candidate.name === stage);
+  if (at < 0 || at >= index) return unknown("only outputs of earlier stages can be read");
+  const kind = basis.kinds[basis.spec.stages[at]?.kind ?? ""];
+  if (kind?.outputs.includes(key) !== true) return unknown(`stage ${stage} has no output ${key}`);
+  const outputs = basis.outputs(stage);
+  if (outputs === "later") return LATER;
+  const found = outputs[key];
+  return found === undefined ? unknown(`stage ${stage} left no ${key}`) : value(found);
+}
+
+const VARYING = new Set(["opId", "now", "stages", "direction"]);
+
+/** Keys decide what two stages and two tasks collide on, so they may hold only what is known when the plan is frozen. */
+function frozenOnly(lookup: Lookup): Lookup {
+  return (name) =>
+    VARYING.has(name.split(".")[0] ?? "")
+      ? { is: "unfit", why: "not allowed in a key or path: it is not fixed when the plan is frozen" }
+      : lookup(name);
+}
+
+function asJson(placement: Placement): Json {
+  const { deployUnit, endpoints, parameters } = placement;
+  const plain = { deployUnit, endpoints, parameters, default: placement.default };
+  return JSON.parse(JSON.stringify(plain)) as Json;
+}
+
+/** Fields under the digest, by protocolVersion: a later release keeps this list for plans that an older one froze. */
+const DIGEST_FIELDS = [
+  "tenantId",
+  "executionUnit",
+  "plan",
+  "target",
+  "previous",
+  "serviceAccountName",
+  "stages",
+  "onFailure",
+  "retry",
+  "progressDeadline",
+  "rollbackWindow",
+  "deletionPolicy",
+] as const satisfies readonly (keyof TaskSpec)[];
+
+/** `sha256:…` over the spec without `control`, the resolved previous configuration and what the settings gave (protocol.md, Plan). */
+export function planDigest(spec: TaskSpec, previous: Previous | null, effective: EffectiveDefaults): string {
+  const fields = Object.fromEntries(DIGEST_FIELDS.map((field) => [field, spec[field]]));
+  return `sha256:${hexDigest("plan", String(PROTOCOL_VERSION), canonicalJson(fields), canonicalJson(previous), canonicalJson(effective))}`;
+}
+
+/** What makes two objects the same execution: name and spec without `control`, and the text of `turnout.dev/rerun`. */
+export function identityOf(name: string, spec: TaskSpec, rerun: string | null): string {
+  return hexDigest("identity", name, canonicalJson(spec), rerun ?? "").slice(0, 32);
+}
+
+/** The idempotency key of one operation: the same for each of its attempts. 52 characters of `[a-z2-7]`. */
+export const opIdOf = (uid: string, stage: string, direction: Direction, part: string | null): string =>
+  base32Digest(uid, stage, direction, part ?? "");
+
+export interface Limits {
+  readonly timeout: EffectiveDefaults["timeout"];
+  readonly attemptTimeout: EffectiveDefaults["attemptTimeout"];
+  readonly instanceTimeout: EffectiveDefaults["instanceTimeout"];
+  readonly retry: Retry;
+}
+
+/** What applies to a stage: its own word, else the task's, else what the operator's settings said when the plan was frozen. */
+export function limitsOf(stage: StageSpec, spec: TaskSpec, effective: EffectiveDefaults): Limits {
+  return {
+    timeout: stage.timeout ?? effective.timeout,
+    attemptTimeout: stage.attemptTimeout ?? effective.attemptTimeout,
+    instanceTimeout: stage.instanceTimeout ?? effective.instanceTimeout,
+    retry: {
+      maxAttempts: stage.retry?.maxAttempts ?? spec.retry?.maxAttempts ?? effective.retry.maxAttempts,
+      backoff: stage.retry?.backoff ?? spec.retry?.backoff ?? effective.retry.backoff,
+    },
+  };
+}

@@ -1,0 +1,140 @@
+/** Who ends the wait. */
+type Actor = "operator" | "person" | "other task" | "time";
+
+interface WaitingFact {
+  readonly actor: Actor;
+  /** Whether the time spent counts toward progressDeadline and stage timeouts (protocol.md, Decide and settle). */
+  readonly counts: boolean;
+  /** What ends the wait: a command with {name}, {namespace}, {stage}, {tenant} to fill in, or plain words. */
+  readonly unblock: string;
+}
+
+const patchTask = (control: string): string =>
+  `kubectl patch swt {name} -n {namespace} --type=merge -p '{"spec":{"control":${control}}}'`;
+
+/** Every reason of `status.waiting.reason`, once. */
+export const WAITING = {
+  WaitingForLock: {
+    actor: "other task",
+    counts: false,
+    unblock: "kubectl get swt -n {namespace} --field-selector spec.tenantId={tenant}",
+  },
+  WaitingForAdmission: { actor: "other task", counts: false, unblock: "kubectl get eu -n {namespace}" },
+  UnitUnavailable: {
+    actor: "person",
+    counts: false,
+    unblock: "create the ExecutionUnit that the task names, or create the task without executionUnit",
+  },
+  OutsideWindow: { actor: "time", counts: false, unblock: "wait for the window" },
+  BackingOff: { actor: "time", counts: true, unblock: "wait, or roll back: " + patchTask('{"rollback":true}') },
+  Paused: { actor: "person", counts: false, unblock: patchTask('{"paused":false}') },
+  AwaitingApproval: {
+    actor: "person",
+    counts: false,
+    unblock: patchTask('{"approvals":{"{stage}":{"YOU":{"decision":"Approve","expect":"{expect}"}}}}'),
+  },
+  AwaitingVersions: {
+    actor: "operator",
+    counts: true,
+    unblock: "see why the instances lag, or roll back: " + patchTask('{"rollback":true}'),
+  },
+  Waiting: {
+    actor: "time",
+    counts: true,
+    unblock: "wait, or skip: " + patchTask('{"skip":{"{stage}":{"by":"YOU","reason":"WHY"}}}'),
+  },
+  UnknownOutcome: {
+    actor: "operator",
+    counts: true,
+    unblock: "make the receiver readable; or roll back: " + patchTask('{"rollback":true}'),
+  },
+  Conflict: { actor: "person", counts: false, unblock: "put the value back, then " + patchTask('{"retry":{retry}}') },
+  Quiescing: {
+    actor: "time",
+    counts: false,
+    unblock: "wait: a receiver without fences must have seen everything that was sent",
+  },
+  EndpointUnavailable: { actor: "person", counts: false, unblock: "add the endpoint to the operator's settings" },
+  AdmissionPolicyMissing: { actor: "person", counts: false, unblock: "kubectl apply --server-side -f admission/" },
+  Diverged: {
+    actor: "person",
+    counts: false,
+    unblock: `kubectl patch tstate {tenantState} -n {namespace} --type=merge -p '{"spec":{"forceRelease":{"epoch":{epoch},"by":"YOU","reason":"WHY"}}}'`,
+  },
+} as const satisfies Readonly<Record<string, WaitingFact>>;
+export type WaitingReason = keyof typeof WAITING;
+export const WAITING_REASONS = Object.keys(WAITING) as readonly WaitingReason[];
+
+/** Fills the way out with names. Unknown braces stay as they are, since the commands hold JSON. */
+export function unblock(reason: WaitingReason, facts: Readonly<Record<string, string>>): string {
+  const text: string = WAITING[reason].unblock;
+  return text.replaceAll(/\{([a-zA-Z]+)\}/g, (whole, name: string) => facts[name] ?? whole).slice(0, 512);
+}
+
+/** Severity of an Event of that reason, and what is dropped first under load (api.md, Events). */
+export const EVENTS = {
+  Created: { type: "Normal", keep: "usual" },
+  Validated: { type: "Normal", keep: "usual" },
+  ValidationFailed: { type: "Warning", keep: "always" },
+  Started: { type: "Normal", keep: "usual" },
+  Progress: { type: "Normal", keep: "least" },
+  StageCompleted: { type: "Normal", keep: "least" },
+  StageFailed: { type: "Warning", keep: "usual" },
+  Paused: { type: "Normal", keep: "usual" },
+  Resumed: { type: "Normal", keep: "usual" },
+  Failed: { type: "Warning", keep: "always" },
+  Completed: { type: "Normal", keep: "always" },
+  RollingBack: { type: "Normal", keep: "usual" },
+  RolledBack: { type: "Normal", keep: "always" },
+  RollbackFailed: { type: "Warning", keep: "always" },
+  Cancelled: { type: "Normal", keep: "always" },
+} as const satisfies Readonly<
+  Record<string, { readonly type: "Normal" | "Warning"; readonly keep: "always" | "usual" | "least" }>
+>;
+export type EventReason = keyof typeof EVENTS;
+
+/** Why a phase was entered: reasons of `status.history` and of the decisions that `explain` shows. */
+export const BECAUSE = [
+  "TaskSeen",
+  "SpecValid",
+  "SpecInvalid",
+  "DryRun",
+  "AlreadyExecuted",
+  "Replay",
+  "PreviousMoved",
+  "PreviousUnknown",
+  "LockTaken",
+  "LockFree",
+  "Claimed",
+  "StageSettled",
+  "AllStagesSettled",
+  "StageFailed",
+  "ProgressDeadline",
+  "StageTimeout",
+  "PauseAsked",
+  "ResumeAsked",
+  "Resumed",
+  "RetryAsked",
+  "SkipAsked",
+  "RollbackAsked",
+  "CancelAsked",
+  "DeletionAsked",
+  "FailureRollsBack",
+  "NothingClaimed",
+  "AllUndone",
+  "UndoFailed",
+  "Abandoned",
+  "TakeOver",
+  "Poll",
+  "TenantReleased",
+  "Finished",
+  "NothingToDo",
+  "CommandAnswered",
+  "HoldFinalizer",
+  "TenantUnknown",
+  "MustReadTenant",
+  "EventsPending",
+  "ClaimantMayLive",
+  "NewerProtocol",
+] as const;
+export type Because = (typeof BECAUSE)[number] | WaitingReason;

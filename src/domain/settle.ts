@@ -1,0 +1,189 @@
+import { backoffAfter } from "../lib/backoff.ts";
+import { fault, type Fault } from "../lib/failures.ts";
+import { type Instant, millisOf, plus } from "../lib/time.ts";
+import { never } from "../lib/never.ts";
+import { mustSpec } from "./claims.ts";
+import { limitsOf, type Limits } from "./plan.ts";
+import { enter, entryOf, stopWaiting, waitFor, withEntry, withFailure } from "./status.ts";
+import { CLAIM_GRACE, type StageEntry, type Status } from "./stored.ts";
+import type { Act, ApprovalAnswer, Found, Outcome, Reach, TaskView } from "./task.ts";
+import { undoLeft, undoPlanOf } from "./undo.ts";
+
+/**
+ * Folds what became of `act` into the status; nothing is stored here. Before: `act` was claimed by this process and its claim is the
+ * open one of `view.status`. After: that claim is gone unless the outcome is `waiting`, and an ambiguous outcome stands as
+ * `outcome: Unknown`, never as done or failed (S26). A claim that is no longer open leaves the status as it is: somebody else settled.
+ */
+export function settle(view: TaskView, act: Act, outcome: Outcome | Found, now: Instant): Status {
+  const entry = entryOf(view.status, act.stage);
+  if (entry?.claim?.nonce !== act.nonce) return view.status;
+  const about: Settling = { view, act, entry, limits: limitsFor(view, act), now };
+  const answered = "answer" in outcome ? withAnswer(view, outcome.answer, now) : view.status;
+  const from: Settling = { ...about, view: { ...view, status: answered } };
+  switch (outcome.is) {
+    case "done":
+      return done(from, { outputs: outcome.outputs, drift: outcome.drift ?? null });
+    case "in-force":
+      return done(from, { outputs: outcome.outputs, drift: null });
+    case "waiting":
+      return waitFor(view, answered, { reason: outcome.reason, message: outcome.message, stage: act.stage }, now);
+    case "retryable":
+      return tryAgain(
+        from,
+        outcome.fault,
+        outcome.after,
+        reached(from, outcome.reach, { outcome: null, drift: outcome.drift ?? entry.drift }),
+      );
+    case "not-in-force":
+      // Only a probe without the right to act ends here: the attempts are used up, and it is known that nothing happened.
+      return fail(from, fault("ActInterrupted", { stage: act.stage }), reached(from, undefined, { outcome: null }));
+    case "unknown":
+      return notKnown(from, outcome.fault, reached(from, outcome.reach, { outcome: "Unknown", ...quiet(from) }));
+    case "unreadable":
+      return waitToProbe(from, outcome.fault, reached(from, undefined, { outcome: "Unknown" }));
+    case "foreign":
+      return fail(from, outcome.fault, reached(from, undefined, { outcome: null }));
+    case "terminal":
+      return fail(
+        from,
+        outcome.fault,
+        reached(from, outcome.reach, { outcome: null, drift: outcome.drift ?? entry.drift }),
+      );
+    case "fenced":
+    case "diverged":
+      return diverge(from, outcome.fault);
+    default:
+      return never(outcome);
+  }
+}
+
+interface Settling {
+  readonly view: TaskView;
+  readonly act: Act;
+  readonly entry: StageEntry;
+  readonly limits: Limits;
+  readonly now: Instant;
+}
+
+function limitsFor(view: TaskView, act: Act): Limits {
+  const spec = mustSpec(view);
+  const stage = spec.stages.find(({ name }) => name === act.stage);
+  const effective = view.status.plan?.effective ?? view.settings.defaults;
+  return stage === undefined ? effective : limitsOf(stage, spec, effective);
+}
+
+const withAnswer = (view: TaskView, answer: ApprovalAnswer | undefined, now: Instant): Status => {
+  const given = view.status.commands.approvals;
+  if (answer === undefined || given === undefined || given.result === answer.result) return view.status;
+  return { ...view.status, commands: { ...view.status.commands, approvals: { ...given, ...answer, at: now } } };
+};
+
+/** The entry with its claim gone and with who acknowledged. */
+function reached({ view, act, entry }: Settling, reach: Reach | undefined, change: Partial<StageEntry>): StageEntry {
+  const index = (address: string): number => view.status.instances.indexOf(address);
+  const acked = [...new Set([...entry.acked, ...(reach?.acked ?? []).map(index)])].filter((i) => i >= 0);
+  const failures = (reach?.failures ?? [])
+    .map(({ address, code }) => ({ i: index(address), code }))
+    .filter(({ i }) => i >= 0);
+  return { ...entry, claim: null, ran: act.ran, acked, failures, ...change };
+}
+
+function done({ view, act, entry, now }: Settling, { outputs, drift }: Pick<StageEntry, "outputs" | "drift">): Status {
+  const settled: StageEntry = {
+    ...entry,
+    claim: null,
+    outcome: null,
+    acked: [],
+    failures: [],
+    retryAt: null,
+    quietUntil: entry.quietUntil !== null && entry.quietUntil > now ? entry.quietUntil : null,
+    finishedAt: now,
+    ran: act.ran,
+    drift: drift ?? entry.drift,
+  };
+  const status = stopWaiting(view.status, now);
+  if (act.direction === "Forward") return withEntry(status, { ...settled, state: "Completed", outputs });
+  const undone = [...entry.undone, act.part ?? ""];
+  const partly = withEntry(status, { ...settled, state: "RollingBack", undone });
+  const left = undoLeft(undoPlanOf(view, partly), partly.stages).some((step) => step.stage === act.stage);
+  return left ? partly : withEntry(partly, { ...settled, state: "RolledBack", undone });
+}
+
+export const attemptsUsed = (entry: StageEntry): number => entry.attempts - entry.attemptsBefore;
+
+function tryAgain(about: Settling, what: Fault, after: number | null, entry: StageEntry): Status {
+  if (attemptsUsed(entry) >= about.limits.retry.maxAttempts) return fail(about, what, entry);
+  return backOff(about, entry, { what, after, reason: "BackingOff" });
+}
+
+/** Nobody knows: ask before anything else. A kind that can neither ask nor be repeated holds for a person. */
+function notKnown(about: Settling, what: Fault, entry: StageEntry): Status {
+  const { act, limits } = about;
+  if (act.recover === "hold") return fail(about, fault("OutcomeUnknown", { stage: act.stage }), entry);
+  const spent = attemptsUsed(entry) >= limits.retry.maxAttempts;
+  if (spent && act.recover === "repeat") return fail(about, what, entry);
+  return backOff(about, entry, { what, after: null, reason: "UnknownOutcome" });
+}
+
+/** What is in force cannot be read: stays Unknown until it can, or until the stage's time is over. */
+const waitToProbe = (about: Settling, what: Fault, entry: StageEntry): Status =>
+  backOff(about, entry, { what, after: null, reason: "UnknownOutcome" });
+
+interface BackingOff {
+  readonly what: Fault;
+  readonly after: number | null;
+  readonly reason: "BackingOff" | "UnknownOutcome";
+}
+
+function backOff({ view, act, limits, now }: Settling, entry: StageEntry, { what, after, reason }: BackingOff): Status {
+  const failures = Math.max(1, attemptsUsed(entry));
+  const pause = Math.max(after ?? 0, backoffAfter(failures, limits.retry.backoff, view.self.jitter));
+  const retryAt = plus(now, millisOf(pause));
+  const status = withEntry(view.status, { ...entry, retryAt });
+  const message = `stage ${act.stage}: ${what.message}`;
+  return waitFor(view, status, { reason, message, stage: act.stage, until: retryAt }, now);
+}
+
+interface Failing extends Pick<Settling, "view" | "now"> {
+  readonly act: Pick<Act, "stage" | "direction">;
+}
+
+/** The stage rests; forward the task is Failed, in the undo RollbackFailed. An unknown outcome stays unknown. */
+export function fail({ view, act, now }: Failing, what: Fault, entry: StageEntry): Status {
+  const failed = withFailure(view.status, what, act.stage, now);
+  if (act.direction === "Back") {
+    const held = withEntry(failed, { ...entry, state: "RollingBack", finishedAt: null });
+    return holdConflict(view, enter(held, "RollbackFailed", "UndoFailed", now), what, { stage: act.stage, now });
+  }
+  const held = withEntry(failed, { ...entry, state: "Failed", finishedAt: now });
+  return holdConflict(view, enter(held, "Failed", "StageFailed", now), what, { stage: act.stage, now });
+}
+
+/** What only a person can clear is also said as what is waited for. */
+function holdConflict(
+  view: TaskView,
+  status: Status,
+  what: Fault,
+  { stage, now }: { readonly stage: string; readonly now: Instant },
+): Status {
+  const conflict = ["ForeignEdit", "ForeignRecord", "RecordMissing", "ForeignOperation", "ContentDiffers"].includes(
+    what.code,
+  );
+  if (conflict) return waitFor(view, status, { reason: "Conflict", message: what.message, stage }, now);
+  if (what.code === "OutcomeUnknown")
+    return waitFor(view, status, { reason: "UnknownOutcome", message: what.message, stage }, now);
+  return status;
+}
+
+/** A history that the API server does not know: stop, no effects, until a person releases the tenant (S30). */
+function diverge({ view, act, entry, now }: Settling, what: Fault): Status {
+  const held = withEntry(withFailure(view.status, what, act.stage, now), { ...entry, claim: null, outcome: "Unknown" });
+  return waitFor(view, held, { reason: "Diverged", message: what.message, stage: act.stage }, now);
+}
+
+/** For a receiver without fences: when what was just sent can no longer arrive. */
+function quiet({ view, act, limits, now, entry }: Settling): Pick<StageEntry, "quietUntil"> {
+  const unfenced = act.endpoint !== null && view.settings.endpoints[act.endpoint]?.fencing === "None";
+  if (!unfenced) return { quietUntil: entry.quietUntil };
+  return { quietUntil: plus(now, millisOf(limits.attemptTimeout + CLAIM_GRACE + limits.instanceTimeout)) };
+}

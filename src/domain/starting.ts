@@ -1,0 +1,217 @@
+import { deepEqual } from "../lib/deep-equal.ts";
+import { fault, type Fault } from "../lib/failures.ts";
+import { type Fence, maxFence, NO_FENCE } from "../lib/fence.ts";
+import { type Instant, plus, seconds } from "../lib/time.ts";
+import { basisOf, claim, freeze, mustSpec, rest } from "./claims.ts";
+import { forwardTarget } from "./forward.ts";
+import { takeLock } from "./lock.ts";
+import { identityOf } from "./plan.ts";
+import { previewOf } from "./preview.ts";
+import { enter, waitFor, withFailure } from "./status.ts";
+import type { Current, Issue, Placement, Previous, Status, TenantStatus } from "./stored.ts";
+import type { Decision, TaskView } from "./task.ts";
+import { validate } from "./validate.ts";
+
+const MOST_ISSUES = 50;
+/** Nothing tells when a rival without a TenantState comes to rest: look again. */
+const RELIST = seconds(30);
+
+/** Never looked at, or looked at and not decided: validate, then Pending. One write (protocol.md, Lock: budget N+6). */
+export function created(view: TaskView, now: Instant): Decision {
+  const seen = view.status.phase === "Created" ? enter(view.status, "Validating", "TaskSeen", now) : view.status;
+  const { issues } = checked(view, "open");
+  if (issues.some(({ severity }) => severity === "error")) return invalid(view, seen, issues, now);
+  if (mustSpec(view).dryRun) return dryRun(view, seen, now);
+  const replay = replayOf(view);
+  if (replay !== null) return view.tenant.fresh ? replayed(seen, replay, now) : READ_TENANT;
+  const pending = enter({ ...seen, issues: issues.slice(0, MOST_ISSUES) }, "Pending", "SpecValid", now);
+  return { do: "write", status: pending, because: "SpecValid" };
+}
+
+const READ_TENANT: Decision = { do: "read", what: "tenant", because: "MustReadTenant" };
+
+function checked(view: TaskView, previous: "open" | "resolved"): { readonly issues: readonly Issue[] } {
+  if (view.spec === null || view.issues.some(({ severity }) => severity === "error")) return { issues: view.issues };
+  const basis = basisOf(view, view.status);
+  const holder = view.tenant.status?.holder ?? null;
+  const rivals = holder === null || holder.uid === view.ref.uid ? [] : [holder.task];
+  return validate(view.spec, { basis, previous, rivals });
+}
+
+function invalid(view: TaskView, status: Status, issues: readonly Issue[], now: Instant): Decision {
+  const errors = issues.filter(({ severity }) => severity === "error");
+  const first = errors[0];
+  const what = fault("InvalidSpec", {
+    count: String(errors.length),
+    path: first?.path ?? "spec",
+    message: first?.message ?? "does not decode",
+  });
+  return refuse(view, { ...status, issues: issues.slice(0, MOST_ISSUES) }, { what, now, because: "SpecInvalid" });
+}
+
+interface Refusal {
+  readonly what: Fault;
+  readonly now: Instant;
+  readonly because: "SpecInvalid" | "PreviousMoved" | "PreviousUnknown";
+}
+
+function refuse(view: TaskView, status: Status, { what, now, because }: Refusal): Decision {
+  const refused = enter(withFailure(status, what, null, now), "ValidationFailed", because, now);
+  return rest(view, { ...refused, finishedAt: now }, null, because);
+}
+
+function dryRun(view: TaskView, status: Status, now: Instant): Decision {
+  const planned = { ...status, plan: freeze(view, status, now) };
+  const { issues } = checked({ ...view, status: planned }, "resolved");
+  if (issues.some(({ severity }) => severity === "error")) return invalid(view, status, issues, now);
+  const preview = previewOf(view, planned, issues);
+  return {
+    do: "write",
+    status: { ...enter({ ...planned, preview }, "Completed", "DryRun", now), finishedAt: now },
+    because: "DryRun",
+  };
+}
+
+type Replayed = "AlreadyExecuted" | "Replay";
+
+/** The same object, made again, was executed before (api.md, Replay). */
+function replayOf(view: TaskView): Replayed | null {
+  const { tenant, ref, done } = view;
+  const identity = identityOf(ref.name, mustSpec(view), view.rerun);
+  const before = tenant.status?.executions
+    .filter((execution) => execution.identity === identity && execution.uid !== ref.uid)
+    .at(-1);
+  if (before === undefined) return done ? "Replay" : null;
+  const there = tenant.status?.current ?? null;
+  return before.outcome === "Completed" && there !== null && isTarget(view, there) ? "AlreadyExecuted" : "Replay";
+}
+
+const isTarget = (view: TaskView, current: Current): boolean =>
+  deepEqual(placementOf(current), placementOf(mustSpec(view).target)) &&
+  current.planVersion === mustSpec(view).plan.version;
+
+const placementOf = ({ deployUnit, endpoints, parameters }: Placement): unknown => ({
+  deployUnit,
+  endpoints,
+  parameters,
+});
+
+function replayed(status: Status, replay: Replayed, now: Instant): Decision {
+  const phase = replay === "AlreadyExecuted" && status.phase === "Validating" ? "Completed" : "Cancelled";
+  return { do: "write", status: { ...enter(status, phase, replay, now), finishedAt: now }, because: replay };
+}
+
+/**
+ * Waits for unit and lock, takes the lock, and makes the first claim. What rests on TenantState is refused only after a consistent
+ * read (◆); taking the lock needs none, since the write is checked against the version it was decided on.
+ */
+export function pending(view: TaskView, now: Instant): Decision {
+  const { status, tenant, ref } = view;
+  const spec = mustSpec(view);
+  if (spec.executionUnit !== null) {
+    const message = `the task names unit ${spec.executionUnit}, which does not admit it`;
+    return rest(view, waitFor(view, status, { reason: "UnitUnavailable", message }, now), null, "UnitUnavailable");
+  }
+  if (tenant.deleting) return waitForLock(view, `TenantState ${tenant.name} is being deleted`, now);
+  if (!tenant.exists || tenant.status === null) {
+    const blocked = unknownTenant(view, now);
+    if (blocked !== null) return blocked;
+  }
+  if (!view.finalizer) return { do: "finalizer", because: "HoldFinalizer" };
+  const lock = tenant.status ?? firstStatus(view, now);
+  if (lock.diverged !== null) {
+    const message = `tenant ${spec.tenantId} is Diverged: ${lock.diverged.reason}`;
+    return rest(view, waitFor(view, status, { reason: "Diverged", message }, now), null, "Diverged");
+  }
+  if (lock.holder !== null && lock.holder.uid !== ref.uid) {
+    return waitForLock(
+      view,
+      `tenant ${spec.tenantId} is held by ${ref.namespace}/${lock.holder.task} (${lock.holder.uid})`,
+      now,
+    );
+  }
+  if (lock.holder !== null) return firstClaim(view, now);
+  const refused = refusalAtLock(view, lock, now);
+  if (refused !== null) return tenant.fresh || !tenant.exists ? refused : READ_TENANT;
+  return { do: "lock", tenant: takeLock(view, lock, "Forward", now), because: "LockFree" };
+}
+
+function waitForLock(view: TaskView, message: string, now: Instant): Decision {
+  const fresh = view.status.waiting?.message !== message;
+  return rest(
+    view,
+    waitFor(view, view.status, { reason: "WaitingForLock", message, fresh }, now),
+    null,
+    "WaitingForLock",
+  );
+}
+
+/**
+ * No TenantState, or one without a status: it is made only after a consistent LIST shows no task of the tenant with our finalizer
+ * that is not RolledBack or Cancelled, for such a task may still hold the lock that is gone (◆). null: go on.
+ */
+function unknownTenant(view: TaskView, now: Instant): Decision | null {
+  if (view.rivals === null) return { do: "read", what: "rivals", because: "TenantUnknown" };
+  const dirty = view.rivals.find(
+    ({ finalizer, phase }) => finalizer && phase !== "RolledBack" && phase !== "Cancelled",
+  );
+  if (dirty !== undefined) {
+    const message = `the TenantState of ${mustSpec(view).tenantId} is gone while ${dirty.name} (${dirty.uid}) may hold the tenant`;
+    return rest(view, waitFor(view, view.status, { reason: "Diverged", message }, now), RELIST, "Diverged");
+  }
+  return view.tenant.exists ? null : { do: "create-tenant", because: "TenantUnknown" };
+}
+
+/** A tenant that ran before and lost its record is at an unknown place; a new one is simply new. */
+function firstStatus(view: TaskView, now: Instant): TenantStatus {
+  const rivals = view.rivals ?? [];
+  const ran = rivals.some(({ fence }) => fence !== NO_FENCE);
+  const fence: Fence = maxFence(...rivals.map((rival) => rival.fence));
+  return {
+    current: null,
+    unknown: ran ? { since: now, by: "TenantState was made again" } : null,
+    diverged: null,
+    holder: null,
+    epoch: Number(fence.slice(0, 10)),
+    fence,
+    executions: [],
+    released: null,
+  };
+}
+
+function refusalAtLock(view: TaskView, lock: TenantStatus, now: Instant): Decision | null {
+  const replay = replayOf({ ...view, done: false });
+  if (replay !== null) return replayed(view.status, replay, now);
+  const spec = mustSpec(view);
+  if (spec.previous !== null && lock.current !== null && !agrees(spec.previous, lock.current)) {
+    const what = fault("PreviousMoved", { stated: said(spec.previous), actual: said(lock.current) });
+    return refuse(view, view.status, { what, now, because: "PreviousMoved" });
+  }
+  if (spec.previous === null && lock.unknown !== null) {
+    const what = fault("PreviousUnknown", { tenant: spec.tenantId });
+    return refuse(view, view.status, { what, now, because: "PreviousUnknown" });
+  }
+  const { issues } = checked(view, "resolved");
+  return issues.some(({ severity }) => severity === "error") ? invalid(view, view.status, issues, now) : null;
+}
+
+const said = ({ deployUnit, planVersion }: Pick<Previous, "deployUnit" | "planVersion">): string =>
+  `${deployUnit.name} (unit ${deployUnit.id} version ${deployUnit.version}, plan version ${planVersion})`;
+
+/** Stated and recorded placement are the same place; what the task leaves out is not compared. */
+function agrees(stated: Previous, current: Current): boolean {
+  return (
+    deepEqual(stated.deployUnit, current.deployUnit) &&
+    stated.planVersion === current.planVersion &&
+    (stated.endpoints.length === 0 || deepEqual(stated.endpoints, current.endpoints)) &&
+    (Object.keys(stated.parameters).length === 0 || deepEqual(stated.parameters, current.parameters))
+  );
+}
+
+function firstClaim(view: TaskView, now: Instant): Decision {
+  const { status } = view;
+  const { progressDeadline } = mustSpec(view);
+  const deadline = progressDeadline === null ? null : plus(now, progressDeadline);
+  const starting = { ...status, startedAt: now, deadline };
+  return claim(view, starting, forwardTarget(view, 0, "no"), { phase: "Running", because: "LockTaken", now });
+}
