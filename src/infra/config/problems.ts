@@ -1,0 +1,137 @@
+import { z } from "zod";
+import type { Json } from "../../lib/json.ts";
+
+/** One thing that is wrong with settings: where, what stands there, why not, what would do. */
+export interface Problem {
+  readonly path: string;
+  /** As JSON, cut; hidden where a secret might have been written by mistake. */
+  readonly value: string;
+  readonly message: string;
+  /** What would be accepted; empty where the message says it. */
+  readonly allowed: string;
+}
+
+export const misses = (path: string, value: Json, allowed: string): Problem => ({
+  path,
+  value: shown(path, value),
+  message: value === null ? "is missing" : "is not allowed here",
+  allowed,
+});
+
+export function formatProblem({ path, value, message, allowed }: Problem): string {
+  const what = value === "" ? message : `${value} ${message}`;
+  return `${path === "" ? "settings" : path}: ${what}${allowed === "" ? "" : ` (allowed: ${allowed})`}`;
+}
+
+interface Checked {
+  readonly path: string;
+  readonly raw: unknown;
+  readonly schema: z.ZodType;
+}
+
+/** Every issue of one refused document; unknown keys get the nearest known one. */
+export function problemsOf(error: z.ZodError, { path, raw, schema }: Checked): Problem[] {
+  return error.issues.flatMap(flat).flatMap((issue) => {
+    const steps = issue.path.map((step) => (typeof step === "number" ? `[${step}]` : `.${String(step)}`));
+    const place = `${path}${steps.join("")}`;
+    if (issue.code === "unrecognized_keys") {
+      return issue.keys.map((key) => unknownKey(place, key, knownKeys(schema)));
+    }
+    const value = valueAt(raw, issue.path);
+    const message = value === undefined ? "is missing" : messageOf(issue);
+    return [{ path: place, value: value === undefined ? "" : shown(place, value), message, allowed: allowedBy(issue) }];
+  });
+}
+
+/** A union that says nothing itself is explained by its last branch, the object one. */
+function flat(issue: z.core.$ZodIssue): z.core.$ZodIssue[] {
+  const branch = issue.code === "invalid_union" && isDefault(issue.message) ? issue.errors.at(-1) : undefined;
+  return branch === undefined
+    ? [issue]
+    : branch.flatMap(flat).map((inner) => ({ ...inner, path: [...issue.path, ...inner.path] }));
+}
+
+function unknownKey(place: string, key: string, known: ReadonlySet<string>): Problem {
+  const near = [...known]
+    .filter((candidate) => distance(candidate, key) <= 2)
+    .toSorted((a, b) => distance(a, key) - distance(b, key));
+  const hint = near[0] === undefined ? "" : `; did you mean ${near[0]}?`;
+  return { path: `${place}.${key.slice(0, 64)}`, value: "", message: `is not a setting${hint}`, allowed: "" };
+}
+
+/** The schema's own sentence, else one made here; zod's would not name what is allowed. */
+function messageOf(issue: z.core.$ZodIssue): string {
+  if (!isDefault(issue.message)) return issue.message;
+  if (issue.code === "too_small") return "is too small";
+  return issue.code === "too_big" ? "is too large" : "is not allowed here";
+}
+
+const isDefault = (message: string): boolean => /^(?:Invalid|Too|Unrecognized)\b/.test(message);
+
+function allowedBy(issue: z.core.$ZodIssue): string {
+  if (issue.code !== "custom" && !isDefault(issue.message)) return "";
+  switch (issue.code) {
+    case "custom": {
+      const allowed: unknown = issue.params?.allowed;
+      return typeof allowed === "string" ? allowed : "";
+    }
+    case "too_small":
+      return `at least ${issue.minimum}${issue.origin === "array" ? " entries" : ""}`;
+    case "too_big":
+      return `at most ${issue.maximum}${issue.origin === "array" ? " entries" : issue.origin === "string" ? " characters" : ""}`;
+    case "invalid_value":
+      return issue.values.map(String).join(", ");
+    case "invalid_type":
+      return article(issue.expected);
+    default:
+      return "";
+  }
+}
+
+const article = (type: string): string => (/^[aeio]/.test(type) ? `an ${type}` : `a ${type}`);
+
+function valueAt(raw: unknown, path: readonly PropertyKey[]): unknown {
+  let here: unknown = raw;
+  for (const step of path) {
+    if (typeof here !== "object" || here === null || !Object.hasOwn(here, step)) return undefined;
+    here = (here as Readonly<Record<PropertyKey, unknown>>)[step];
+  }
+  return here;
+}
+
+/** A secret belongs into a file or variable; one that was typed here must not travel on into a log. */
+function shown(path: string, value: unknown): string {
+  if (/\.(?:credentials|tls)\b/.test(path)) return "(hidden)";
+  const text = JSON.stringify(value) ?? "";
+  return text.length > 120 ? `${text.slice(0, 117)}...` : text;
+}
+
+/** Names of all keys that the schema knows at any depth. */
+function knownKeys(schema: z.ZodType): ReadonlySet<string> {
+  const found = new Set<string>();
+  const visit = (node: unknown): void => {
+    if (typeof node !== "object" || node === null) return;
+    for (const [key, value] of Object.entries(node)) {
+      if (key === "properties" && typeof value === "object" && value !== null)
+        Object.keys(value).forEach((name) => found.add(name));
+      visit(value);
+    }
+  };
+  visit(z.toJSONSchema(schema, { io: "input", unrepresentable: "any" }));
+  return found;
+}
+
+/** Levenshtein. Both texts are cut to 64 characters, so that it stays small. */
+function distance(left: string, right: string): number {
+  const [a, b] = [left.slice(0, 64), right.slice(0, 64)];
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i += 1) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j += 1) {
+      const swap = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(swap, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}
