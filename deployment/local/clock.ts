@@ -1,0 +1,18 @@
+import { randomBytes } from "node:crypto";
+import { setTimeout as timer } from "node:timers/promises";
+
+import type { Clock, Rng } from "../../src/lib/seams.ts";
+import { instantOf, millisOf } from "../../src/lib/time.ts";
+
+export const localClock: Clock = {
+  now: () => instantOf(Date.now()),
+  monotonic: () => millisOf(performance.now()),
+  sleep: (after, signal) => timer(after, undefined, signal === undefined ? {} : { signal }),
+};
+
+const LETTERS = "abcdefghijklmnopqrstuvwxyz234567";
+
+export const localRng: Rng = {
+  float: () => randomBytes(6).readUIntBE(0, 6) / 2 ** 48,
+  id: () => Array.from(randomBytes(26), (byte) => LETTERS[byte & 31]).join(""),
+};

@@ -1,0 +1,164 @@
+import { statfs } from "node:fs/promises";
+import { join } from "node:path";
+
+import { applyAs } from "./apply.ts";
+import { controlPlaneBinaries } from "./control-plane.ts";
+import { freeSpace } from "./cache.ts";
+import { createCredentials, type Credentials, writeKubeconfigs } from "./identities.ts";
+import { kubectlAndHelm, type Tools } from "./kubectl.ts";
+import {
+  apiServerCa,
+  apiServerSpec,
+  apiServerUrl,
+  controllerManagerSpec,
+  etcdSpec,
+  etcdUrl,
+  type KubernetesLayout,
+} from "./kubernetes.ts";
+import type { Machine } from "./machine.ts";
+import { reservePort } from "./ports.ts";
+import { makePrivateFolder, writePrivate } from "./private-file.ts";
+import { PROBLEM } from "./problem.ts";
+import { namedRedis, type RedisAccess, redisBinary, redisSpec, redisUrl } from "./redis.ts";
+import { LocalServer, type Server, type ServerSpec } from "./server.ts";
+
+/** Servers that an environment has on demand. */
+export const EXTRAS = ["redis"] as const;
+export type Extra = (typeof EXTRAS)[number];
+
+export interface Wanted {
+  readonly stateDir: string;
+  readonly with: readonly Extra[];
+  readonly audit?: boolean;
+  /** The data is deleted at the end: no server needs time to put it in order. */
+  readonly isEphemeral: boolean;
+}
+
+export interface Started {
+  readonly servers: readonly Server[];
+  readonly env: Readonly<Record<string, string>>;
+}
+
+const BOOTSTRAP = join(import.meta.dirname, "bootstrap.yaml");
+const LEAST_SPACE = 500e6;
+
+/** Starts the servers in the order in which they need each other. What has to be undone at the end is put on the stack. */
+export async function startServers(wanted: Wanted, machine: Machine, atEnd: AsyncDisposableStack): Promise<Started> {
+  const { stateDir } = wanted;
+  const space = await statfs(stateDir);
+  if (space.bavail * space.bsize < LEAST_SPACE)
+    throw PROBLEM.diskFull({ path: stateDir, free: await freeSpace(stateDir) });
+  const tools = await kubectlAndHelm(machine);
+  const binaries = await controlPlaneBinaries(machine);
+  for (const folder of ["logs", "data", "certs"]) await makePrivateFolder(join(stateDir, folder));
+
+  const launch = launcher(wanted, machine, atEnd);
+  const credentials = await createCredentials(join(stateDir, "secrets"), machine.rng);
+  const layout: KubernetesLayout = {
+    stateDir,
+    binaries,
+    credentials,
+    ports: {
+      etcd: await launch.port(),
+      "kube-apiserver": await launch.port(),
+      "kube-controller-manager": await launch.port(),
+    },
+    auditLog: wanted.audit === true ? join(stateDir, "logs", "audit.log") : null,
+    env: serverVariables(stateDir, machine),
+  };
+  const redis = wanted.with.includes("redis")
+    ? await prepareRedis(stateDir, layout.env, { machine, port: launch.port })
+    : null;
+
+  await launch.start(etcdSpec(layout));
+  await together([launch.start(apiServerSpec(layout)), redis?.spec ? launch.start(redis.spec) : Promise.resolve()]);
+  await writeKubeconfigs(credentials, { url: apiServerUrl(layout), caFile: apiServerCa(layout) });
+  const env = { ...kubernetesEnv(layout, tools), ...(redis === null ? {} : await redisEnv(stateDir, redis.access)) };
+  await together([launch.start(controllerManagerSpec(layout)), applyAs(env, [BOOTSTRAP], machine)]);
+  return { servers: launch.servers, env };
+}
+
+interface Launcher {
+  readonly servers: readonly Server[];
+  readonly port: () => Promise<number>;
+  readonly start: (spec: ServerSpec) => Promise<void>;
+}
+
+function launcher({ isEphemeral }: Wanted, machine: Machine, atEnd: AsyncDisposableStack): Launcher {
+  const servers: Server[] = [];
+  return {
+    servers,
+    async port() {
+      const port = await reservePort(machine);
+      atEnd.defer(port.release);
+      return port.number;
+    },
+    async start(spec) {
+      const server = new LocalServer(spec, machine);
+      servers.push(server);
+      atEnd.defer(() => server.stop(isEphemeral ? "SIGKILL" : "SIGTERM"));
+      await server.start();
+    },
+  };
+}
+
+/** Waits for all, then throws what the first of them threw. */
+async function together(works: readonly Promise<void>[]): Promise<void> {
+  for (const result of await Promise.allSettled(works)) if (result.status === "rejected") throw result.reason;
+}
+
+/** What a server sees of our variables: some (ETCD_…) would change what it does. */
+function serverVariables(stateDir: string, { variables }: Machine): Readonly<Record<string, string>> {
+  const { PATH = "", TURNOUT_RUN } = variables;
+  return { PATH, HOME: stateDir, TMPDIR: stateDir, ...(TURNOUT_RUN === undefined ? {} : { TURNOUT_RUN }) };
+}
+
+interface PreparedRedis {
+  /** Null where a running one is used. */
+  readonly spec: ServerSpec | null;
+  readonly access: RedisAccess;
+}
+
+async function prepareRedis(
+  stateDir: string,
+  env: Readonly<Record<string, string>>,
+  { machine, port }: { machine: Machine; port: Launcher["port"] },
+): Promise<PreparedRedis> {
+  const named = await namedRedis(machine);
+  if (named !== null) return { spec: null, access: named };
+  const number = await port();
+  const password = machine.rng.id() + machine.rng.id();
+  const binary = await redisBinary(machine);
+  const spec = await redisSpec({ stateDir, binary, port: number, password, env });
+  return { spec, access: { address: spec.address, password } };
+}
+
+async function redisEnv(stateDir: string, access: RedisAccess): Promise<Record<string, string>> {
+  const passwordFile = join(stateDir, "secrets", "redis-password");
+  await writePrivate(passwordFile, `${access.password}\n`);
+  return {
+    REDIS_URL: redisUrl(access),
+    REDIS_ADDRESS: access.address,
+    REDIS_PASSWORD: access.password,
+    REDIS_PASSWORD_FILE: passwordFile,
+  };
+}
+
+function kubernetesEnv(layout: KubernetesLayout, tools: Tools): Record<string, string> {
+  const of = (name: keyof Credentials["tokens"]): string => layout.credentials.kubeconfigOf(name);
+  return {
+    TURNOUT_STATE: layout.stateDir,
+    KUBECONFIG: of("admin"),
+    KUBECONFIG_ADMIN: of("admin"),
+    KUBECONFIG_OPERATOR: of("operator"),
+    KUBECONFIG_USER: of("alice"),
+    KUBECONFIG_USER2: of("bob"),
+    KUBECTL: tools.kubectl,
+    HELM: tools.helm,
+    // kubectl's own discovery cache, which would lie in ~/.kube.
+    KUBECACHEDIR: join(layout.stateDir, "kube-cache"),
+    APISERVER_URL: apiServerUrl(layout),
+    ETCD_URL: etcdUrl(layout),
+    ...(layout.auditLog === null ? {} : { AUDIT_LOG: layout.auditLog }),
+  };
+}
