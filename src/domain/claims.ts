@@ -229,6 +229,7 @@ function actOf(view: TaskView, status: Status, { stage, target, planned, entry, 
     nonce: entry.claim?.nonce ?? view.self.nonce,
     seq: entry.seq,
     opId: opIdOf(view.ref.uid, stage.name, target.direction, target.part),
+    undoes: { opId: opIdOf(view.ref.uid, stage.name, "Forward", null), settled: entry.outputs !== null },
     ...fences,
     inputs: planned.inputs,
     addresses: addressesOf(

@@ -25,20 +25,22 @@ export interface UndoPart {
   readonly role: "write" | "announce" | "verify";
 }
 
-/** A named endpoint, as far as planning needs it. */
+/** A named endpoint, as far as planning needs it. The `refuses…` name the rule of its policy that speaks against; null: none. */
 export interface EndpointFacts {
   readonly name: string;
   readonly protocol: string;
   readonly addresses: readonly string[];
   readonly fencing: "Token" | "None";
   readonly allowedNamespaces: readonly string[];
-  /** Whether the endpoint's policy lets `host:port` through; a literal is checked here, a name again at connect. */
-  readonly admits: (host: string, port: number) => boolean;
-  readonly allow: {
-    readonly methods: readonly string[] | null;
-    readonly paths: readonly string[] | null;
-    readonly keys: readonly string[] | null;
-  };
+  /** A literal address is judged here, a name again at every connect. */
+  readonly refusesAddress: (host: string, port: number) => string | null;
+  readonly refusesRequest: (line: RequestLine) => string | null;
+  readonly refusesKey: (key: string) => string | null;
+}
+export interface RequestLine {
+  readonly method: string;
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
 }
 
 /** What domain knows of a stage kind; `src/stages` implements it. */
@@ -64,6 +66,8 @@ export interface PlanContext {
   key(text: string, where: string): string;
   /** As `key`, each value percent-encoded. */
   path(text: string, where: string): string;
+  /** Content as the forward claim rendered it, in both directions: what an undo compares with. */
+  forward(value: Json, where: string): Json;
   /** Content: while undoing it sees `target` = previous and `${plan.version}` = `previous.planVersion`. */
   content(value: Json, where: string): Json;
   issue(where: string, value: string, message: string): void;
@@ -121,12 +125,18 @@ export function planStage(basis: Basis, index: number, direction: Direction): Pl
   const report = (where: string, value: string, message: string): void => {
     issues.push(error(`spec.stages[${index}].${stage.kind}${where === "" ? "" : `.${where}`}`, value, message));
   };
-  const forward = lookupIn(basis, index, { placement: basis.spec.target, version: basis.spec.plan.version, direction });
+  const there = { placement: basis.spec.target, version: basis.spec.plan.version };
+  const forward = lookupIn(basis, index, { ...there, direction: "Forward" });
   const back = { placement: basis.previous, version: basis.previous?.planVersion ?? null, direction };
   const content = direction === "Forward" ? forward : lookupIn(basis, index, back);
   const text = (rendered: { value: Json; problems: readonly string[] }, where: string, source: string): string => {
     for (const problem of rendered.problems) report(where, source, problem);
     return typeof rendered.value === "string" ? rendered.value : JSON.stringify(rendered.value);
+  };
+  const fill = (value: Json, where: string, lookup: Lookup): Json => {
+    const rendered = render(value, lookup);
+    for (const problem of rendered.problems) report(where, JSON.stringify(value), problem);
+    return rendered.value;
   };
   const planned = planner.plan({
     config: stage.config,
@@ -138,11 +148,8 @@ export function planStage(basis: Basis, index: number, direction: Direction): Pl
     endpoint: (name) => basis.settings.endpoints[name] ?? null,
     key: (source, where) => text(render(source, frozenOnly(forward)), where, source),
     path: (source, where) => text(renderPath(source, frozenOnly(forward)), where, source),
-    content: (value, where) => {
-      const rendered = render(value, content);
-      for (const problem of rendered.problems) report(where, JSON.stringify(value), problem);
-      return rendered.value;
-    },
+    forward: (value, where) => fill(value, where, forward),
+    content: (value, where) => fill(value, where, content),
     issue: report,
   });
   return { planned: issues.length === 0 ? planned : null, issues };

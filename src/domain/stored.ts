@@ -243,7 +243,7 @@ export interface Current extends Placement {
 export interface Execution {
   readonly identity: string;
   readonly uid: string;
-  readonly outcome: Phase | "AlreadyExecuted";
+  readonly outcome: Phase;
   readonly at: Instant;
 }
 export interface TenantStatus {

@@ -103,6 +103,8 @@ export interface Act {
   readonly nonce: string;
   readonly seq: number;
   readonly opId: string;
+  /** The forward operation, and whether it ever settled Completed. */
+  readonly undoes: { readonly opId: string; readonly settled: boolean };
   readonly fence: Fence;
   readonly base: Fence;
   readonly inputs: Json;

@@ -68,6 +68,12 @@ export const FAILURES = {
     says: "endpoint {endpoint} is not in the operator's settings",
     todo: "add the endpoint to the settings or correct its name",
   },
+  ClaimExpired: {
+    type: "Timeout",
+    retryable: true,
+    says: "the claim of stage {stage} ran out before anything was sent",
+    todo: "nothing: the next claim sends it",
+  },
   // Sent, and nobody knows.
   AnswerLost: {
     type: "Timeout",

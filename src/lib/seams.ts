@@ -34,6 +34,8 @@ export interface Boundary {
 
 export const plainBoundary: Boundary = { around: (_point, send) => send() };
 
+export type KubeLane = "bulk" | "user" | "lease" | "event";
+
 export interface KubeRequest {
   readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   /** Absolute path whose segments are already checked and encoded. */
@@ -44,7 +46,9 @@ export interface KubeRequest {
   readonly timeout: Millis;
   readonly signal?: AbortSignal;
   /** Which connections carry it: `user` and `lease` never queue behind `bulk`. */
-  readonly lane?: "bulk" | "user" | "lease" | "event";
+  readonly lane?: KubeLane;
+  /** What the answer may be: one object (default, at most 3 MiB) or a list page, which may be larger and is decoded in slices. */
+  readonly answer?: "object" | "list";
   /** Demanded for everything but GET. */
   readonly point?: Point;
 }
