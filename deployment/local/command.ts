@@ -16,6 +16,8 @@ export interface Command {
   readonly timeout: Millis;
   /** Where all of its output goes too; the answer holds only the end of it. */
   readonly logFile?: string;
+  /** Whether its output is shown as it comes, instead of being kept. */
+  readonly show?: boolean;
 }
 
 export interface Ended {
@@ -35,7 +37,7 @@ export async function run(command: Command, { lifeline, variables, clock, signal
     args: command.args,
     ...(command.cwd === undefined ? {} : { cwd: command.cwd }),
     env: { ...variables, ...command.env },
-    stdio: ["ignore", "pipe", "pipe"],
+    stdio: command.show === true ? ["ignore", "inherit", "inherit"] : ["ignore", "pipe", "pipe"],
   });
   const log = command.logFile === undefined ? null : createWriteStream(command.logFile, { flags: "a", mode: 0o600 });
   let stdout = "";
@@ -47,10 +49,12 @@ export async function run(command: Command, { lifeline, variables, clock, signal
       log?.write(text);
     });
   }
+  let isClosed = false;
   const ended = once(child, "close").then(
-    () => {},
+    () => (isClosed = true),
     (error: Error) => {
       output += `${command.file}: ${error.message}\n`;
+      isClosed = true;
     },
   );
   const stop = new AbortController();
@@ -59,7 +63,7 @@ export async function run(command: Command, { lifeline, variables, clock, signal
     () => {},
   );
   await Promise.race([ended, late]);
-  killGroup(child);
+  if (!isClosed) killGroup(child);
   stop.abort();
   await Promise.all([ended, late]);
   await new Promise<void>((flushed) => (log === null ? flushed() : log.end(flushed)));
@@ -68,8 +72,8 @@ export async function run(command: Command, { lifeline, variables, clock, signal
 }
 
 /** With the processes it started itself: each command leads a group of its own. */
-function killGroup({ pid, exitCode, signalCode }: ChildProcess): void {
-  if (pid === undefined || exitCode !== null || signalCode !== null) return;
+function killGroup({ pid }: ChildProcess): void {
+  if (pid === undefined) return;
   try {
     process.kill(-pid, "SIGKILL");
   } catch {

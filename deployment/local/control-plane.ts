@@ -28,7 +28,7 @@ export async function controlPlaneBinaries(machine: Machine): Promise<Readonly<R
   return found as Record<ControlPlaneBinary, string>;
 }
 
-interface Pins {
+export interface Pins {
   readonly goMod: string;
   readonly goSum: string;
   /** `v1.36.2` */
@@ -39,7 +39,7 @@ interface Pins {
   readonly go: string;
 }
 
-async function readPins(): Promise<Pins> {
+export async function readPins(): Promise<Pins> {
   const goMod = await readFile(join(MODULE, "go.mod"), "utf8");
   const goSum = await readFile(join(MODULE, "go.sum"), "utf8");
   const pin = (pattern: RegExp): string => {
@@ -82,12 +82,17 @@ function buildFlags({ kubernetes }: Pins): readonly string[] {
 
 const BUILD_ENV = { CGO_ENABLED: "0", GOTOOLCHAIN: "local", GOFLAGS: "-mod=readonly", GOWORK: "off" };
 
+/** Another one for every change of version, source or flag: what was built of other things is never taken for this. */
+export function cacheKey(name: ControlPlaneBinary, pins: Pins): string {
+  const digest = hexDigest(pins.goMod, pins.goSum, BINARIES[name].package, ...buildFlags(pins), process.arch);
+  return `${name}-${digest.slice(0, 16)}`;
+}
+
 async function fromCache(name: ControlPlaneBinary, pins: Pins, machine: Machine): Promise<string> {
   const flags = buildFlags(pins);
   const what = BINARIES[name];
-  const digest = hexDigest(pins.goMod, pins.goSum, what.package, ...flags, process.arch).slice(0, 16);
   const title = `${name} ${name === "etcd" ? pins.etcd : pins.kubernetes}`;
-  const entry = { key: `${name}-${digest}`, title, how: "build", expected: what.expected } as const;
+  const entry = { key: cacheKey(name, pins), title, how: "build", expected: what.expected } as const;
   const folder = await cached(
     entry,
     async (into) => {

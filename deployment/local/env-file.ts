@@ -10,7 +10,7 @@ export function parseEnv(text: string): Readonly<Record<string, string>> {
   const values: Record<string, string> = {};
   for (const line of text.split("\n")) {
     if (line === "" || line.startsWith("#")) continue;
-    const [, name, rest] = /^([A-Z][A-Z0-9_]*)=(.*)$/.exec(line) ?? [];
+    const [, name, rest] = /^([A-Z][A-Z0-9_]*)=(.*)$/s.exec(line) ?? [];
     const value = rest === undefined ? null : unquote(rest);
     if (name === undefined || value === null) throw new Error(`not a line NAME=value: ${line.slice(0, 40)}`);
     values[name] = value;
