@@ -144,30 +144,33 @@ export function structural(schema: z.ZodType): Node {
   return plain(json);
 }
 
-const DROPPED = new Set(["$schema", "propertyNames", "default", "free", "id", "additionalItems"]);
+const DROPPED = new Set(["$schema", "definitions", "propertyNames", "default", "free", "id"]);
 
 function plain(node: Node): Node {
-  if (node["free"] === true) return { description: node["description"], "x-kubernetes-preserve-unknown-fields": true };
+  if (isFree(node)) return { ...said(node), [PRESERVE]: true };
   const out: Node = {};
   for (const [key, value] of Object.entries(node)) {
-    if (DROPPED.has(key)) continue;
+    if (DROPPED.has(key) || (key === "format" && value !== "date-time")) continue;
     if (key === "properties") out[key] = mapValues(value as Readonly<Record<string, Node>>, plain);
     else if (key === "items") out[key] = plain(value as Node);
-    else if (key === "additionalProperties") Object.assign(out, extra(value));
+    else if (key === "additionalProperties") Object.assign(out, extra(value, node));
     else out[key] = value;
   }
   return bounds(out);
 }
 
+/** Any JSON: zod describes it by references to itself, which a structural schema cannot hold. */
+const isFree = (node: Node): boolean => node["free"] === true || "$ref" in node || "anyOf" in node || "allOf" in node;
+
+const said = ({ description }: Node): Node => (description === undefined ? {} : { description });
+
 /** Maps keep their value schema; closed objects simply do not allow more, which is what pruning does. */
-function extra(value: unknown): Node {
-  if (value === false || typeof value !== "object" || value === null) return {};
-  const inner = plain(value as Node);
-  return isOpen(inner) ? {} : { additionalProperties: inner };
+function extra(value: unknown, { [PRESERVE]: open }: Node): Node {
+  if (value === false || typeof value !== "object" || value === null || open === true) return {};
+  return { additionalProperties: plain(value as Node) };
 }
 
-const isOpen = (node: Node): boolean =>
-  node["type"] === undefined && node["x-kubernetes-preserve-unknown-fields"] === undefined;
+const PRESERVE = "x-kubernetes-preserve-unknown-fields";
 
 /** Structural schemas take plain inclusive bounds only, and `int64` where numbers outgrow 32 bits. */
 function bounds(node: Node): Node {
