@@ -115,13 +115,13 @@ export class LanePool {
       keepAliveTimeout: this.#deps.idleMs,
       keepAliveMaxTimeout: this.#deps.idleMs,
       maxHeaderSize: this.#deps.largestHeader,
+      // undici resumes its queue only after this returned, hence not at once.
       connect: (_options, callback) => {
-        if (spent) {
-          callback(new Error("one lane, one connection"), null);
-          return;
-        }
-        spent = true;
-        callback(null, socket);
+        queueMicrotask(() => {
+          if (spent) callback(new Error("one lane, one connection"), null);
+          else callback(null, socket);
+          spent = true;
+        });
       },
     });
     return { client, socket };
