@@ -113,7 +113,7 @@ test("no row is lost", () => expect(ROWS.length).toBeGreaterThanOrEqual(70));
 
 test.each(ROWS)("[SEC-24] [SEC-25] refused before a socket is made: %s", async (_title, about, rule) => {
   await using trap = await openTrap();
-  await using rig = openRig({ endpoints: [httpEndpoint({ ports: [trap.port], allow: ALLOW as never })] });
+  await using rig = openRig({ endpoints: [httpEndpoint({ ports: [trap.port], allow: ALLOW })] });
   using sockets = countSockets();
   const call = aCall({ address: trap.address, ...about });
   const result = await rig.http.send(call, never);
@@ -135,7 +135,7 @@ describe("what is sent", () => {
     ["a trailing slash", "/state/"],
   ])("[SEC-24] goes out as given: %s", async (_title, text) => {
     await using server = await openTrap({ serve: always(answer(200)) });
-    await using rig = openRig({ endpoints: [httpEndpoint({ ports: [server.port], allow: ALLOW as never })] });
+    await using rig = openRig({ endpoints: [httpEndpoint({ ports: [server.port], allow: ALLOW })] });
     expect(await rig.http.send(aCall({ address: server.address, path: text }), never)).toMatchObject({
       kind: "answer",
     });

@@ -1,13 +1,13 @@
 import type { Socket } from "node:net";
 import { AbstractConnector, Redis, ReplyError } from "ioredis";
-import { RespGate } from "./resp-gate.ts";
+import { RespGate, type Violation } from "./resp-gate.ts";
 
 export type RedisValue = string | number | null | readonly RedisValue[];
 
-/** The connection ended before the reply; `violation`: because of what the server sent. */
+/** The connection ended before the reply; `violation`: because the server sent what it may not. */
 export interface Lost {
   readonly kind: "lost";
-  readonly violation: boolean;
+  readonly violation: Violation | null;
 }
 export type Answered =
   { readonly kind: "reply"; readonly value: RedisValue } | { readonly kind: "error"; readonly code: string } | Lost;
@@ -62,14 +62,14 @@ export class RedisClient {
 
   /** One command, one reply. Upper case, so that no reply is reshaped on the way. */
   async send([name, ...args]: readonly [string, ...(string | number)[]]): Promise<Answered> {
-    if (!this.alive) return { kind: "lost", violation: this.#gate.violation !== null };
+    if (!this.alive) return { kind: "lost", violation: this.#gate.violation };
     this.#gate.expect();
     try {
       return { kind: "reply", value: (await this.#client.call(name.toUpperCase(), ...args)) as RedisValue };
     } catch (error) {
       if (error instanceof (ReplyError as new () => Error)) return { kind: "error", code: codeOf(error) };
       this.destroy();
-      return { kind: "lost", violation: this.#gate.violation !== null };
+      return { kind: "lost", violation: this.#gate.violation };
     }
   }
 

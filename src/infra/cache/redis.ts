@@ -8,6 +8,7 @@ import type { Log } from "../clog/log.ts";
 import type { Guard } from "../egress/connect.ts";
 import type { Material, OpenEndpoint } from "../egress/endpoints.ts";
 import type { Metrics } from "../metrics/metrics.ts";
+import { LARGEST_REPLY } from "./resp-gate.ts";
 import { type Lost, RedisClient, type RedisValue } from "./redis-client.ts";
 
 /**
@@ -197,7 +198,8 @@ class Line {
     return fault("ConnectTimeout", this.#about());
   }
   #lost(ended: AbortSignal, timeout: Millis, { violation }: Lost): Fault {
-    if (violation) return fault("AnswerTooLarge", { ...this.#about(), limit: "64 KiB or RESP2" });
+    if (violation !== null) this.#deps.log?.warn({ ...this.#about(), violation }, "redis sent what it may not");
+    if (violation === "size") return fault("AnswerTooLarge", { ...this.#about(), limit: String(LARGEST_REPLY) });
     return ended.aborted
       ? fault("HttpTimeout", { ...this.#about(), timeout: formatDuration(timeout) })
       : fault("AnswerLost", this.#about());

@@ -8,6 +8,11 @@ export const LARGEST_REPLY = 64 * 1024;
 const DEEPEST = 8;
 const WIDEST = 4096;
 const LONGEST_LINE = 1024;
+/** Simple text, error, number, text, array. */
+const TYPES = "+-:$*";
+
+/** Too large, deep or wide; not RESP2; more than was asked for. */
+export type Violation = "size" | "form" | "unasked";
 
 /**
  * Watches RESP2 replies go by and says when one is complete. Looks at structure only and keeps no bytes, so that a hostile
@@ -28,10 +33,10 @@ export class ReplyScanner {
     this.#owed += 1;
   }
 
-  /** Null while all is well, otherwise what is wrong. */
-  push(chunk: Uint8Array): string | null {
+  /** Null while all is well. */
+  push(chunk: Uint8Array): Violation | null {
     for (let i = 0; i < chunk.length;) {
-      if (this.#owed === 0) return "a reply that nobody asked for";
+      if (this.#owed === 0) return "unasked";
       const taken = Math.min(this.#skip, chunk.length - i);
       this.#skip -= taken;
       this.#bytes += taken;
@@ -44,42 +49,48 @@ export class ReplyScanner {
         this.#bytes += 1;
         i += 1;
       }
-      if (this.#bytes > LARGEST_REPLY) return "a reply that is too large";
+      if (this.#bytes > LARGEST_REPLY) return "size";
     }
     return null;
   }
 
-  #character(byte: number): string | null {
-    if (byte !== 0x0a) {
-      this.#line += String.fromCharCode(byte);
-      return this.#line.length > LONGEST_LINE ? "a line that is too long" : null;
+  #character(byte: number): Violation | null {
+    const character = String.fromCharCode(byte);
+    if (this.#line === "" && !TYPES.includes(character)) return "form";
+    // The client's parser ends a line at the first carriage return, so none may stand inside one.
+    if ((character === "\n") !== this.#line.endsWith("\r")) return "form";
+    if (character !== "\n") {
+      this.#line += character;
+      return this.#line.length > LONGEST_LINE ? "size" : null;
     }
-    const line = this.#line;
+    const line = this.#line.slice(0, -1);
     this.#line = "";
-    return line.endsWith("\r") ? this.#header(line.slice(0, -1)) : "a line without its end";
+    return this.#header(line);
   }
 
-  #header(line: string): string | null {
-    const length = /^[$*](?:0|[1-9]\d{0,6})$/.test(line) ? Number(line.slice(1)) : null;
+  #header(line: string): Violation | null {
+    const length = /^[$*](?:0|[1-9]\d{0,15})$/.test(line) ? Number(line.slice(1)) : null;
     switch (line[0]) {
       case "+":
       case "-":
         return this.#element();
       case ":":
-        return /^:[+-]?\d{1,20}$/.test(line) ? this.#element() : "a number that is none";
+        return /^:[+-]?\d{1,20}$/.test(line) ? this.#element() : "form";
       case "$":
         if (line === "$-1") return this.#element();
-        if (length === null || length > LARGEST_REPLY) return "a text that is too long";
+        if (length === null) return "form";
+        if (length > LARGEST_REPLY) return "size";
         this.#skip = length + 2;
         return null;
       case "*":
         if (line === "*-1" || length === 0) return this.#element();
-        if (length === null || length > WIDEST) return "an array that is too wide";
-        if (this.#open.length >= DEEPEST) return "an array that is too deep";
+        if (length === null) return "form";
+        if (length > WIDEST) return "size";
+        if (this.#open.length >= DEEPEST) return "size";
         this.#open.push(length);
         return null;
       default:
-        return "a type that is not RESP2";
+        return "form";
     }
   }
 
@@ -105,7 +116,7 @@ export class RespGate extends Duplex {
   readonly connecting = false;
   readonly #socket: Socket;
   readonly #scanner = new ReplyScanner();
-  #violation: string | null = null;
+  #violation: Violation | null = null;
 
   constructor(socket: Socket) {
     super({ allowHalfOpen: false });
@@ -118,7 +129,7 @@ export class RespGate extends Duplex {
   }
 
   /** What the server sent that it may not; null where it behaved. */
-  get violation(): string | null {
+  get violation(): Violation | null {
     return this.#violation;
   }
   get bytesSent(): number {

@@ -82,15 +82,15 @@ const extension = (oid: string, value: Buffer, critical: boolean): Buffer =>
 const nameOf = (text: string): Buffer =>
   sequence(der(0x31, sequence(Buffer.from(OIDS.commonName, "hex"), der(0x0c, Buffer.from(text)))));
 
-/** UTCTime. */
+/** UTCTime: `YYMMDDhhmmssZ`. */
 const time = (at: Date): Buffer =>
   der(
     0x17,
     Buffer.from(
-      `${at
+      at
         .toISOString()
         .replaceAll(/[-:T]|\.\d+/g, "")
-        .slice(2)}`,
+        .slice(2),
     ),
   );
 
