@@ -52,8 +52,9 @@ export function openSqliteStore(path: string): ReceiverStore {
 }
 
 function open(path: string): DatabaseSync {
-  const database = new DatabaseSync(path, { timeout: HANDOVER });
+  let database: DatabaseSync | null = null;
   try {
+    database = new DatabaseSync(path, { timeout: HANDOVER });
     // Before the first look at the file: WAL under an exclusive lock needs no shared memory, and no second process gets in.
     database.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;");
     database.exec("BEGIN EXCLUSIVE");
@@ -68,7 +69,7 @@ function open(path: string): DatabaseSync {
     );
     return database;
   } catch (error) {
-    database.close();
+    database?.close();
     const reason = error instanceof Error && "errcode" in error ? REASONS.get(Number(error.errcode)) : undefined;
     throw reason === undefined ? error : new Error(`receiver store ${path} ${reason}`, { cause: error });
   }
