@@ -7,6 +7,7 @@ import { cached, cacheFolder, freeSpace } from "./cache.ts";
 import { isExecutable, onPath, run } from "./command.ts";
 import type { Machine } from "./machine.ts";
 import { isDiskFull, PROBLEM } from "./problem.ts";
+import { isAtLeast } from "./version.ts";
 
 /** Folder of go.mod and go.sum, which pin every source that is built. */
 const MODULE = join(import.meta.dirname, "control-plane");
@@ -150,12 +151,6 @@ async function goVersion(file: string, machine: Machine): Promise<string | null>
     machine,
   );
   return /go(\d+\.\d+(?:\.\d+)?)/.exec(stdout)?.[1] ?? null;
-}
-
-export function isAtLeast(version: string, oldest: string): boolean {
-  const [major = 0, minor = 0] = version.split(".").map(Number);
-  const [oldestMajor = 0, oldestMinor = 0] = oldest.split(".").map(Number);
-  return major > oldestMajor || (major === oldestMajor && minor >= oldestMinor);
 }
 
 function withGo(go: string): Compiler {

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 
+import { seconds } from "../../src/lib/time.ts";
 import type { ControlPlaneBinary } from "./control-plane.ts";
 import type { Credentials } from "./identities.ts";
 import { answersHttp } from "./probe.ts";
@@ -28,6 +29,8 @@ export function etcdSpec(layout: KubernetesLayout): ServerSpec {
   return {
     ...common("etcd", layout),
     dataDir,
+    // It waits 7 s for its clients' streams (measured); every write is on disk before it is answered.
+    endsWithin: seconds(1),
     args: [
       `--data-dir=${dataDir}`,
       `--listen-client-urls=${url}`,
@@ -47,6 +50,8 @@ export function apiServerSpec(layout: KubernetesLayout): ServerSpec {
   return {
     ...common("kube-apiserver", layout),
     dataDir: null,
+    // It waits 60 s for clients to leave (measured), and has nothing to put in order.
+    endsWithin: seconds(1),
     args: [
       `--etcd-servers=${etcdUrl(layout)}`,
       "--bind-address=127.0.0.1",
@@ -112,5 +117,6 @@ function common(name: ControlPlaneBinary, { binaries, ports, stateDir, env }: Ku
     file: binaries[name],
     env,
     logFile: join(stateDir, "logs", `${name}.log`),
+    endsWithin: seconds(10),
   };
 }

@@ -10,13 +10,23 @@ export interface ProcessIdentity {
 
 /** Null where no such process runs; a zombie does not run. */
 export function identify(pid: number): ProcessIdentity | null {
-  const stat = read(`/proc/${pid}/stat`);
-  if (stat === null) return null;
-  // The command name, field 2, may hold blanks and parentheses.
-  const [state, ...rest] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  const [state, ...rest] = statOf(pid);
   const startTicks = rest[18];
-  if (state === "Z" || state === "X" || startTicks === undefined) return null;
-  return { pid, startTicks, bootId: read("/proc/sys/kernel/random/boot_id")?.trim() ?? "" };
+  if (state === undefined || state === "Z" || state === "X" || startTicks === undefined) return null;
+  return { pid, startTicks, bootId: read("/proc/sys/kernel/random/boot_id").trim() };
+}
+
+/** 0 where there is no such process. */
+export const parentOf = (pid: number): number => Number(statOf(pid)[1] ?? 0);
+
+/** Arguments with a blank between them; empty where there is no such process. */
+export const commandLineOf = (pid: number): string => read(`/proc/${pid}/cmdline`).replaceAll("\0", " ").trim();
+
+/** Fields of /proc/PID/stat from the third, the state, on; none where there is no such process. */
+function statOf(pid: number): readonly string[] {
+  const stat = read(`/proc/${pid}/stat`);
+  // The second field, the command's name, may hold blanks and parentheses.
+  return stat === "" ? [] : stat.slice(stat.lastIndexOf(")") + 2).split(" ");
 }
 
 export function isAlive(known: ProcessIdentity): boolean {
@@ -24,10 +34,10 @@ export function isAlive(known: ProcessIdentity): boolean {
   return now !== null && now.startTicks === known.startTicks && now.bootId === known.bootId;
 }
 
-function read(path: string): string | null {
+function read(path: string): string {
   try {
     return readFileSync(path, "utf8");
   } catch {
-    return null;
+    return "";
   }
 }

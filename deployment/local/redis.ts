@@ -8,17 +8,19 @@ import { makePrivateFolder, writePrivate } from "./private-file.ts";
 import { PROBLEM } from "./problem.ts";
 import { answersRedis } from "./probe.ts";
 import type { ServerSpec } from "./server.ts";
+import { isAtLeast } from "./version.ts";
 
 /** Names a running Redis to use instead: `redis://:PASSWORD@HOST:PORT`. */
 export const REDIS_VARIABLE = "TURNOUT_LOCAL_REDIS_URL";
 
-const OLDEST_MAJOR = 6;
+/** The first that takes `set-proc-title`. */
+const OLDEST = "6.2";
 
 export async function redisBinary(machine: Machine): Promise<Unpacked> {
   const file = await onPath("redis-server", machine);
   if (file !== null) {
     const { stdout } = await run({ file, args: ["--version"], timeout: seconds(20) }, machine);
-    if (Number(/v=(\d+)\./.exec(stdout)?.[1] ?? 0) >= OLDEST_MAJOR) return { file, libraryPath: "" };
+    if (isAtLeast(/v=(\d+\.\d+)/.exec(stdout)?.[1] ?? "", OLDEST)) return { file, libraryPath: "" };
   }
   return unpackedDebian({ command: "redis-server", debian: "redis-server", variable: REDIS_VARIABLE }, machine);
 }
@@ -66,6 +68,8 @@ export async function redisSpec({ stateDir, binary, port, password, env }: Redis
     "appendfsync everysec",
     "auto-aof-rewrite-percentage 0",
     'save ""',
+    // A new title would overwrite the variables by which a test run finds what it left behind.
+    "set-proc-title no",
   ];
   await writePrivate(settings, `${lines.join("\n")}\n`);
   return {
@@ -76,6 +80,7 @@ export async function redisSpec({ stateDir, binary, port, password, env }: Redis
     env: { ...env, ...(binary.libraryPath === "" ? {} : { LD_LIBRARY_PATH: binary.libraryPath }) },
     logFile: join(stateDir, "logs", "redis.log"),
     dataDir,
+    endsWithin: seconds(10),
     isHealthy: () => answersRedis({ host: "127.0.0.1", port, password }),
   };
 }

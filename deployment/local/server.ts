@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { constants } from "node:fs";
 import { type FileHandle, open, readFile } from "node:fs/promises";
 
-import { formatDuration, seconds } from "../../src/lib/time.ts";
+import { formatDuration, type Millis, seconds } from "../../src/lib/time.ts";
 import { holderOf } from "./listeners.ts";
 import type { Machine } from "./machine.ts";
 import { PollTimeoutError, until } from "./poll.ts";
@@ -23,6 +23,8 @@ export interface ServerSpec {
   readonly logFile: string;
   /** Where its data lies; null where it keeps none. */
   readonly dataDir: string | null;
+  /** How long it may take to end by itself before it is killed. */
+  readonly endsWithin: Millis;
   /** Whether it takes requests; may throw where it does not. */
   readonly isHealthy: () => Promise<boolean>;
 }
@@ -37,12 +39,11 @@ export interface Server {
   readonly pid: number | null;
   /** Resolves once it is healthy; at once where it runs already. */
   start(): Promise<void>;
-  /** Resolves once the process is gone; at once where there is none. A server that ignores SIGTERM is killed after 10 s. */
+  /** Resolves once the process is gone; at once where there is none. A server that takes too long is killed. */
   stop(signal?: "SIGTERM" | "SIGKILL"): Promise<void>;
 }
 
 const HEALTHY_WITHIN = seconds(90);
-const STOPS_WITHIN = seconds(10);
 
 export class LocalServer implements Server {
   readonly #spec: ServerSpec;
@@ -140,7 +141,7 @@ export class LocalServer implements Server {
     child.kill(signal);
     child.kill("SIGCONT"); // a process that a test has frozen takes no SIGTERM
     const giveUp = new AbortController();
-    const late = this.#machine.clock.sleep(STOPS_WITHIN, giveUp.signal).then(
+    const late = this.#machine.clock.sleep(this.#spec.endsWithin, giveUp.signal).then(
       () => child.kill("SIGKILL"),
       () => false,
     );

@@ -50,7 +50,7 @@ export async function startServers(wanted: Wanted, machine: Machine, atEnd: Asyn
     throw PROBLEM.diskFull({ path: stateDir, free: await freeSpace(stateDir) });
   const tools = await kubectlAndHelm(machine);
   const binaries = await controlPlaneBinaries(machine);
-  for (const folder of ["logs", "data", "certs"]) await makePrivateFolder(join(stateDir, folder));
+  for (const folder of ["logs", "data", "certs", "kube-cache"]) await makePrivateFolder(join(stateDir, folder));
 
   const launch = launcher(wanted, machine, atEnd);
   const credentials = await createCredentials(join(stateDir, "secrets"), machine.rng);

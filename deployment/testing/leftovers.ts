@@ -1,6 +1,6 @@
 import { readdir, readFile } from "node:fs/promises";
 
-import { identify, type ProcessIdentity } from "../local/process-identity.ts";
+import { commandLineOf, identify, type ProcessIdentity } from "../local/process-identity.ts";
 
 /** Every process of a test run carries this variable, for children inherit it. */
 export const RUN_VARIABLE = "TURNOUT_RUN";
@@ -20,7 +20,7 @@ export async function leftoversOf(run: string): Promise<readonly Leftover[]> {
     if (!variables.split("\0").includes(`${RUN_VARIABLE}=${run}`)) continue;
     const known = identify(pid);
     if (known === null) continue;
-    found.push({ process: known, commandLine: (await readText(`/proc/${pid}/cmdline`)).replaceAll("\0", " ").trim() });
+    found.push({ process: known, commandLine: commandLineOf(pid) });
   }
   return found;
 }

@@ -2,12 +2,13 @@ import { crc32, deflateRawSync } from "node:zlib";
 
 import { describe, expect, test } from "vitest";
 
-import { cacheKey, isAtLeast, type Pins, withContainer } from "../../deployment/local/control-plane.ts";
+import { cacheKey, type Pins, withContainer } from "../../deployment/local/control-plane.ts";
 import { newPackages } from "../../deployment/local/debian-package.ts";
 import { isInstalled } from "../../deployment/local/prepare.mjs";
+import { isAtLeast } from "../../deployment/local/version.ts";
 import { readZip } from "../../deployment/local/zip.ts";
 
-describe("the version of Go", () => {
+describe("a version", () => {
   const ROWS = [
     ["1.26.8", true],
     ["1.26", true],
@@ -17,9 +18,7 @@ describe("the version of Go", () => {
     ["1.9", false],
   ] as const;
   test("no row is lost", () => expect(ROWS).toHaveLength(6));
-  test.each(ROWS)("%s is new enough for 1.26: %s", (version, isEnough) =>
-    expect(isAtLeast(version, "1.26")).toBe(isEnough),
-  );
+  test.each(ROWS)("%s is at least 1.26: %s", (version, isEnough) => expect(isAtLeast(version, "1.26")).toBe(isEnough));
 });
 
 describe("the cache key of a server", () => {
