@@ -44,8 +44,11 @@ export async function cached(
         await announced(entry, root, () => make(into), machine);
         await rename(into, path);
       } catch (error) {
+        const { bavail, bsize } = await statfs(root); // before what was half made is gone
         await rm(into, { recursive: true, force: true });
-        throw isDiskFull(String(error)) ? PROBLEM.diskFull({ path: root, free: await freeSpace(root) }) : error;
+        // Not every tool says so: npm ends with 0 and leaves a shortened file.
+        if (!isDiskFull(String(error)) && bavail * bsize > FULL) throw error;
+        throw PROBLEM.diskFull({ path: root, free: formatBytes(bavail * bsize) });
       }
     },
   });
@@ -93,8 +96,13 @@ async function tickUntil(signal: AbortSignal, tick: () => void, { clock }: Machi
   }
 }
 
+/** Less than this left: whatever failed, failed for want of space. */
+const FULL = 50e6;
+
+const formatBytes = (bytes: number): string => `${(bytes / 1e9).toFixed(1)} GB`;
+
 /** `12.3 GB` that this user may still write on the file system of the folder. */
 export async function freeSpace(path: string): Promise<string> {
   const { bavail, bsize } = await statfs(path);
-  return `${((bavail * bsize) / 1e9).toFixed(1)} GB`;
+  return formatBytes(bavail * bsize);
 }

@@ -1,4 +1,5 @@
-// Runs before every npm script, on a fresh clone too: built-ins of Node 20 only, no TypeScript.
+// Runs first in every npm script, on a fresh clone too: built-ins of Node 20 only, no TypeScript. No "pre" scripts: npm leaves
+// them out where .npmrc has ignore-scripts. After it the shell forgets where it found node (hash -r), for we may bring another.
 // Installs the dependencies when package-lock.json asks for something else than what is installed.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
