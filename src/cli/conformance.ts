@@ -69,7 +69,7 @@ async function readArguments(argv: readonly string[]): Promise<Arguments> {
   return {
     peer: {
       origin: new URL(address).origin,
-      token: values["token-file"] === undefined ? null : (await readText(values["token-file"])).trim(),
+      token: values["token-file"] === undefined ? null : await readToken(values["token-file"]),
       ...(values["ca-file"] === undefined ? {} : { ca: await readText(values["ca-file"]) }),
     },
     tenant: { namespace, tenantId },
@@ -94,6 +94,15 @@ function parse(argv: readonly string[]) {
   } catch (error) {
     throw new UsageError((error as Error).message);
   }
+}
+
+/** The first one: the file may hold several during a rotation. */
+async function readToken(path: string): Promise<string> {
+  const [token = "", ...more] = (await readText(path)).trim().split(/\s+/);
+  if (!/^[A-Za-z0-9._~+/-]{16,}=*$/.test(token) || more.some((other) => other.length < 16)) {
+    throw new UsageError(`${path} holds no bearer token`);
+  }
+  return token;
 }
 
 async function readText(path: string): Promise<string> {
