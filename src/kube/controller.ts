@@ -1,0 +1,197 @@
+import { backoffAfter } from "../lib/backoff.ts";
+import type { Clock, Rng } from "../lib/seams.ts";
+import { type Millis, millisOf, minutes, seconds } from "../lib/time.ts";
+import type { KubeLog } from "./log.ts";
+import type { Lane, Taken, Workqueue } from "./workqueue.ts";
+
+/** When a key wants to be looked at again, besides whenever it is added. */
+export type Next =
+  | { readonly again: "never" }
+  | { readonly again: "now"; readonly lane: Lane }
+  | { readonly again: "after"; readonly after: Millis };
+
+/** What a running reconcile knows of its own turn. */
+export interface Attention {
+  /** Aborted when the controller stops. */
+  readonly signal: AbortSignal;
+  /** Lane by which the key came. */
+  readonly lane: Lane;
+  /** Resolves at the next add of this key, or at once for one that came since the last call. */
+  changed(): Promise<void>;
+}
+
+export type Reconcile = (key: string, attention: Attention) => Promise<Next>;
+
+export interface Result {
+  readonly key: string;
+  readonly lane: Lane;
+  /** `quarantined`: it threw three times or more in a row. */
+  readonly outcome: "done" | "failed" | "quarantined";
+  /** In a row, this one included. */
+  readonly failures: number;
+  readonly error: unknown;
+  readonly waited: Millis;
+  readonly took: Millis;
+}
+
+export interface ControllerOptions {
+  readonly name: string;
+  readonly queue: Workqueue;
+  readonly workers: number;
+  readonly reconcile: Reconcile;
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly log: KubeLog;
+  readonly onResult?: (result: Result) => void;
+}
+
+export interface Controller {
+  readonly name: string;
+  /** How many keys may be worked on at once; may be changed while it runs. */
+  workers: number;
+  /** Keys being worked on. */
+  readonly active: number;
+  /** Takes no further key, aborts the signal of those worked on, resolves when the last has ended. */
+  stop(): Promise<void>;
+}
+
+/** SEC-42: from the third throw in a row on the object is quarantined: looked at when it changes, or at last after 10 minutes. */
+const QUARANTINE_FROM = 3;
+const BACKOFF = { initial: seconds(1), factor: 2, max: seconds(60) };
+const QUARANTINE = { initial: minutes(1), factor: 2, max: minutes(10) };
+
+/**
+ * Works on the keys of a queue until stopped. A throw concerns its own key only: it backs off alone and never ends a worker
+ * (S24); a changed object is tried again at once (L10).
+ */
+export const runController = (options: ControllerOptions): Controller => new RunningController(options);
+
+class RunningController implements Controller {
+  readonly name: string;
+  readonly #options: ControllerOptions;
+  readonly #stop = new AbortController();
+  readonly #running = new Set<Promise<void>>();
+  /** Throws in a row, of keys whose last run threw. */
+  readonly #failures = new Map<string, number>();
+  readonly #dispatching: Promise<void>;
+  #workers: number;
+  #freed: (() => void) | null = null;
+
+  constructor(options: ControllerOptions) {
+    this.name = options.name;
+    this.#options = options;
+    this.#workers = options.workers;
+    this.#dispatching = this.#dispatch();
+  }
+
+  get workers(): number {
+    return this.#workers;
+  }
+  set workers(count: number) {
+    this.#workers = count;
+    this.#freed?.();
+  }
+  get active(): number {
+    return this.#running.size;
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort(new Error(`controller ${this.name} stops`));
+    this.#freed?.();
+    await this.#dispatching;
+    await Promise.all(this.#running);
+  }
+
+  async #dispatch(): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      if (this.#running.size >= this.#workers) {
+        await this.#untilFreed();
+        continue;
+      }
+      const taken = await this.#options.queue.take(signal).catch(() => null);
+      if (taken === null) return;
+      if (signal.aborted) return this.#giveBack(taken);
+      const run = this.#work(taken).finally(() => {
+        this.#running.delete(run);
+        this.#freed?.();
+      });
+      this.#running.add(run);
+    }
+  }
+
+  /** For whoever runs on this queue next. */
+  #giveBack({ key, lane }: Taken): void {
+    this.#options.queue.add(key, lane);
+    this.#options.queue.done(key);
+  }
+
+  #untilFreed(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#freed = () => {
+        this.#freed = null;
+        resolve();
+      };
+    });
+  }
+
+  async #work(taken: Taken): Promise<void> {
+    const { clock, queue, reconcile } = this.#options;
+    const since = clock.monotonic();
+    let error: unknown = null;
+    try {
+      const next = await reconcile(taken.key, this.#attentionFor(taken));
+      this.#failures.delete(taken.key);
+      this.#follow(taken.key, next);
+    } catch (thrown) {
+      error = thrown;
+      // Cut short by the stop, it says nothing about the object.
+      if (this.#stop.signal.aborted) queue.add(taken.key, taken.lane);
+      else this.#fail(taken.key);
+    } finally {
+      queue.done(taken.key);
+    }
+    this.#report(taken, error, millisOf(clock.monotonic() - since));
+  }
+
+  #attentionFor({ key, lane }: Taken): Attention {
+    const { queue } = this.#options;
+    let known = 0;
+    let next: Promise<void> | null = null;
+    const watch = async (): Promise<void> => {
+      known = await queue.changed(key, known);
+      next = null;
+    };
+    return { signal: this.#stop.signal, lane, changed: () => (next ??= watch()) };
+  }
+
+  #follow(key: string, next: Next): void {
+    if (next.again === "now") this.#options.queue.add(key, next.lane);
+    if (next.again === "after") this.#options.queue.addAfter(key, next.after, "continuation");
+  }
+
+  #fail(key: string): void {
+    const { queue, rng } = this.#options;
+    const failures = (this.#failures.get(key) ?? 0) + 1;
+    this.#failures.set(key, failures);
+    const isQuarantined = failures >= QUARANTINE_FROM;
+    const after = isQuarantined
+      ? backoffAfter(failures - QUARANTINE_FROM + 1, QUARANTINE, (1 + rng.float()) / 2)
+      : backoffAfter(failures, BACKOFF, rng.float());
+    queue.addAfter(key, after, "continuation");
+  }
+
+  #report(taken: Taken, error: unknown, took: Millis): void {
+    const { log, name, onResult } = this.#options;
+    const { key, lane, waited } = taken;
+    const failures = this.#failures.get(key) ?? 0;
+    const outcome = failures === 0 ? "done" : failures < QUARANTINE_FROM ? "failed" : "quarantined";
+    try {
+      onResult?.({ key, lane, outcome, failures, error, waited, took });
+      if (error !== null)
+        log.error({ controller: name, key, failures, error }, `${key}: reconcile failed (${outcome})`);
+    } catch {
+      // Whoever listens to results cannot end a worker either.
+    }
+  }
+}
