@@ -7,7 +7,7 @@ import type { HistoryEntry, StageEntry, Status, TaskSpec } from "./stored.ts";
 export interface Announcement {
   readonly reason: EventReason;
   readonly type: "Normal" | "Warning";
-  readonly keep: "always" | "usual" | "least";
+  readonly importance: "terminal" | "normal" | "droppable";
   readonly note: string;
   readonly sequence: number;
 }
@@ -43,6 +43,28 @@ export function announcements(before: Status | null, after: Status, facts: Event
 
 export const sequenceAfter = (before: Status | null, made: readonly Announcement[]): number =>
   (before?.eventSequence ?? 0) + made.length;
+
+/**
+ * What the last write announced last, with its sequence; null where nothing was announced yet. Phases are announced after stages, so
+ * a transition that is as late as the last settle is the one.
+ */
+export function lastAnnouncement(status: Status, facts: EventFacts): Announcement | null {
+  const step = status.history.at(-1);
+  const entry = status.stages.filter(({ finishedAt }) => finishedAt !== null).reduce<StageEntry | null>(later, null);
+  const settledLater = entry !== null && step !== undefined && (entry.finishedAt ?? 0) > step.at;
+  const drafts = settledLater
+    ? stageDrafts(null, { ...status, stages: [entry] })
+    : step === undefined
+      ? []
+      : phaseDraft(step, status, facts);
+  const last = drafts.at(-1);
+  if (last === undefined || status.eventSequence === 0) return null;
+  const [reason, note] = last;
+  return { reason, ...EVENTS[reason], note: note.slice(0, NOTE), sequence: status.eventSequence };
+}
+
+const later = (a: StageEntry | null, b: StageEntry): StageEntry =>
+  (a?.finishedAt ?? 0) > (b.finishedAt ?? 0) ? (a ?? b) : b;
 
 /** History keeps the last 20: what is new is found from the end. */
 function newHistory(before: Status | null, after: Status): readonly HistoryEntry[] {

@@ -73,23 +73,23 @@ export function unblock(reason: WaitingReason, facts: Readonly<Record<string, st
 
 /** Severity of an Event of that reason, and what is dropped first under load (api.md, Events). */
 export const EVENTS = {
-  Created: { type: "Normal", keep: "usual" },
-  Validated: { type: "Normal", keep: "usual" },
-  ValidationFailed: { type: "Warning", keep: "always" },
-  Started: { type: "Normal", keep: "usual" },
-  Progress: { type: "Normal", keep: "least" },
-  StageCompleted: { type: "Normal", keep: "least" },
-  StageFailed: { type: "Warning", keep: "usual" },
-  Paused: { type: "Normal", keep: "usual" },
-  Resumed: { type: "Normal", keep: "usual" },
-  Failed: { type: "Warning", keep: "always" },
-  Completed: { type: "Normal", keep: "always" },
-  RollingBack: { type: "Normal", keep: "usual" },
-  RolledBack: { type: "Normal", keep: "always" },
-  RollbackFailed: { type: "Warning", keep: "always" },
-  Cancelled: { type: "Normal", keep: "always" },
+  Created: { type: "Normal", importance: "normal" },
+  Validated: { type: "Normal", importance: "normal" },
+  ValidationFailed: { type: "Warning", importance: "terminal" },
+  Started: { type: "Normal", importance: "normal" },
+  Progress: { type: "Normal", importance: "droppable" },
+  StageCompleted: { type: "Normal", importance: "droppable" },
+  StageFailed: { type: "Warning", importance: "normal" },
+  Paused: { type: "Normal", importance: "normal" },
+  Resumed: { type: "Normal", importance: "normal" },
+  Failed: { type: "Warning", importance: "terminal" },
+  Completed: { type: "Normal", importance: "terminal" },
+  RollingBack: { type: "Normal", importance: "normal" },
+  RolledBack: { type: "Normal", importance: "terminal" },
+  RollbackFailed: { type: "Warning", importance: "terminal" },
+  Cancelled: { type: "Normal", importance: "terminal" },
 } as const satisfies Readonly<
-  Record<string, { readonly type: "Normal" | "Warning"; readonly keep: "always" | "usual" | "least" }>
+  Record<string, { readonly type: "Normal" | "Warning"; readonly importance: "terminal" | "normal" | "droppable" }>
 >;
 export type EventReason = keyof typeof EVENTS;
 

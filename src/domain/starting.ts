@@ -1,7 +1,7 @@
 import { deepEqual } from "../lib/deep-equal.ts";
 import { fault, type Fault } from "../lib/failures.ts";
 import { type Fence, maxFence, NO_FENCE } from "../lib/fence.ts";
-import { type Instant, plus, seconds } from "../lib/time.ts";
+import { type Instant, millisOf, plus, seconds } from "../lib/time.ts";
 import { basisOf, claim, freeze, mustSpec, rest } from "./claims.ts";
 import { forwardTarget } from "./forward.ts";
 import { takeLock } from "./lock.ts";
@@ -133,6 +133,7 @@ export function pending(view: TaskView, now: Instant): Decision {
   if (lock.holder !== null) return firstClaim(view, now);
   const refused = refusalAtLock(view, lock, now);
   if (refused !== null) return tenant.fresh || !tenant.exists ? refused : READ_TENANT;
+  if (view.crowd.holding >= view.crowd.most) return waitForRoom(view, now);
   return { do: "lock", tenant: takeLock(view, lock, "Forward", now), because: "LockFree" };
 }
 
@@ -144,6 +145,13 @@ function waitForLock(view: TaskView, message: string, now: Instant): Decision {
     null,
     "WaitingForLock",
   );
+}
+
+/** As many tasks of the namespace hold a tenant as may (SEC-40). Looks again spread out, so that thousands do not come at once. */
+function waitForRoom(view: TaskView, now: Instant): Decision {
+  const message = `${view.crowd.most} tasks of namespace ${view.ref.namespace} are under way, which is the limit`;
+  const waiting = waitFor(view, view.status, { reason: "WaitingForAdmission", message }, now);
+  return rest(view, waiting, millisOf(2000 + 8000 * view.self.jitter), "WaitingForAdmission");
 }
 
 /**

@@ -81,6 +81,8 @@ export interface TaskView {
   readonly namespaceTerminating: boolean;
   /** The admission policies that force names in approvals and skips are absent or do not deny (SEC-14). */
   readonly policiesMissing: boolean;
+  /** Tasks of the namespace that hold a tenant, and how many may (SEC-40). */
+  readonly crowd: { readonly holding: number; readonly most: number };
   /** Events of this task that must be out before the watch forgets it. */
   readonly eventsPending: boolean;
 }

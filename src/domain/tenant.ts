@@ -1,0 +1,154 @@
+import { type Fence, formatFence, isFence, maxFence } from "../lib/fence.ts";
+import { between, type Instant, type Millis, seconds } from "../lib/time.ts";
+import type { Answer, TenantStatus } from "./stored.ts";
+
+/** `spec.forceRelease`. */
+export interface ForceRelease {
+  readonly epoch: number;
+  readonly by: string;
+  readonly reason: string;
+  readonly fence: string | null;
+}
+
+/** The task that a TenantState names as its holder. */
+export type HolderFact =
+  /** Not looked for yet. */
+  | { readonly is: "unread" }
+  /** Read and not there, or another object has its name: somebody took its finalizer off. */
+  | { readonly is: "vanished" }
+  | { readonly is: "moving"; readonly diverged: string | null }
+  /** Its status is terminal and the lock is still its own. */
+  | { readonly is: "over"; readonly abandoned: boolean; readonly fence: Fence; readonly quietUntil: Instant | null };
+
+export interface TenantFacts {
+  readonly status: TenantStatus | null;
+  readonly release: ForceRelease | null;
+  readonly deleting: boolean;
+  readonly finalizer: boolean;
+  readonly namespaceTerminating: boolean;
+  readonly policiesMissing: boolean;
+  readonly holder: HolderFact;
+}
+
+export type TenantDecision =
+  | { readonly do: "sleep"; readonly after: Millis | null }
+  | { readonly do: "read-holder" }
+  /** The abandon record goes into the holder's status before the lock is touched (protocol.md, Force release). */
+  | { readonly do: "abandon-holder"; readonly by: string; readonly reason: string }
+  /** The holder is over and only has to give the lock back: its own turn does that. */
+  | { readonly do: "finish-holder" }
+  /** No status and a release: every task of the tenant that may be dirty is abandoned, then a status is made. */
+  | { readonly do: "rebuild"; readonly release: ForceRelease }
+  | { readonly do: "write"; readonly status: TenantStatus }
+  | { readonly do: "remove-finalizer" };
+
+/** A cached holder is believed to be there; one that the cache lacks is read again this often. */
+const LOOK_AGAIN = seconds(60);
+const HIGHEST_SEQ = 99_999_999;
+
+/** The one next thing to do for a tenant's record. Pure. */
+export function decideTenant(facts: TenantFacts, now: Instant): TenantDecision {
+  const { status, release } = facts;
+  if (status === null) return withoutStatus(facts);
+  const asked = release === null ? null : releaseAsked(status, release);
+  if (asked !== null) return releasing(facts, status, asked, now);
+  if (status.holder === null) {
+    const free = facts.deleting && facts.finalizer;
+    return free ? { do: "remove-finalizer" } : { do: "sleep", after: null };
+  }
+  return held(facts, status, now);
+}
+
+function withoutStatus({ release, deleting, finalizer, namespaceTerminating }: TenantFacts): TenantDecision {
+  if (deleting && finalizer && (release === null || namespaceTerminating)) return { do: "remove-finalizer" };
+  return release === null ? { do: "sleep", after: null } : { do: "rebuild", release };
+}
+
+export const releaseValue = ({ epoch, by, reason }: ForceRelease): string => `${epoch} ${by}: ${reason}`.slice(0, 128);
+
+/** Answered once; another text or epoch is another release. */
+const releaseAsked = (status: TenantStatus, release: ForceRelease): ForceRelease | null =>
+  status.released?.value === releaseValue(release) ? null : release;
+
+function releasing(facts: TenantFacts, status: TenantStatus, release: ForceRelease, now: Instant): TenantDecision {
+  const answered = (result: Answer["result"], reason: string | null): TenantStatus => ({
+    ...status,
+    released: { value: releaseValue(release), result, reason, at: now },
+  });
+  if (facts.policiesMissing) {
+    return {
+      do: "write",
+      status: answered("Rejected", "AdmissionPolicyMissing: nothing vouches for the name in `by`"),
+    };
+  }
+  if (release.epoch !== status.epoch)
+    return { do: "write", status: answered("Rejected", `the lock has epoch ${status.epoch}`) };
+  const { holder } = facts;
+  if (status.holder === null && status.diverged === null)
+    return { do: "write", status: answered("Done", "nobody held the tenant") };
+  if (status.holder !== null && holder.is === "unread") return { do: "read-holder" };
+  if (status.holder !== null && holder.is === "moving")
+    return { do: "abandon-holder", by: release.by, reason: release.reason };
+  // It ended by itself: its own turn gives the lock back and says where the tenant is.
+  if (holder.is === "over" && !holder.abandoned) return { do: "finish-holder" };
+  if (holder.is === "over" && holder.quietUntil !== null && holder.quietUntil > now)
+    return { do: "sleep", after: between(now, holder.quietUntil) };
+  return { do: "write", status: freed(answered("Done", null), { facts, release, now }) };
+}
+
+interface Freeing {
+  readonly facts: TenantFacts;
+  readonly release: ForceRelease;
+  readonly now: Instant;
+}
+
+/** Free, at an unknown place, with a fence above everything that the old holder may have sent. */
+function freed(status: TenantStatus, { facts, release, now }: Freeing): TenantStatus {
+  const { holder } = facts;
+  const sent: Fence = holder.is === "over" ? holder.fence : formatFence(status.epoch, HIGHEST_SEQ);
+  const lifted: Fence = release.fence !== null && isFence(release.fence) ? release.fence : status.fence;
+  return {
+    ...status,
+    holder: null,
+    diverged: null,
+    current: null,
+    unknown: { since: now, by: release.by },
+    fence: maxFence(status.fence, sent, lifted),
+  };
+}
+
+function held(facts: TenantFacts, status: TenantStatus, now: Instant): TenantDecision {
+  const { holder } = facts;
+  switch (holder.is) {
+    case "unread":
+      return { do: "read-holder" };
+    case "vanished": {
+      if (facts.deleting && facts.finalizer && facts.namespaceTerminating) return { do: "remove-finalizer" };
+      if (status.diverged !== null) return { do: "sleep", after: null };
+      const reason = `its holder ${status.holder?.task ?? ""} (${status.holder?.uid ?? ""}) is gone without giving it back`;
+      return { do: "write", status: { ...status, diverged: { reason, since: now } } };
+    }
+    case "moving":
+      if (holder.diverged === null || status.diverged !== null) return { do: "sleep", after: LOOK_AGAIN };
+      return { do: "write", status: { ...status, diverged: { reason: holder.diverged.slice(0, 256), since: now } } };
+    case "over":
+      return { do: "finish-holder" };
+    default:
+      return { do: "sleep", after: null };
+  }
+}
+
+/** A record made again after it was lost, once everything that may be dirty was abandoned. */
+export function rebuilt(release: ForceRelease, fences: readonly Fence[], now: Instant): TenantStatus {
+  const fence = maxFence(...fences, ...(release.fence !== null && isFence(release.fence) ? [release.fence] : []));
+  return {
+    current: null,
+    unknown: { since: now, by: release.by },
+    diverged: null,
+    holder: null,
+    epoch: Math.max(Number(fence.slice(0, 10)), release.epoch),
+    fence,
+    executions: [],
+    released: { value: releaseValue(release), result: "Done", reason: "the record was made again", at: now },
+  };
+}
