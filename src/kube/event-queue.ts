@@ -1,12 +1,12 @@
 import { Chain, type Link } from "./chain.ts";
-import type { EventToRecord } from "./events.ts";
+import type { EventToRecord } from "./event.ts";
 
 /** An Event on its way. */
 export interface Outgoing {
   /** A later heartbeat of the same series takes its place. */
   event: EventToRecord;
-  /** As its `eventTime` shows it. */
-  readonly time: string;
+  /** When it was recorded, as MicroTime. */
+  time: string;
   attempts: number;
 }
 

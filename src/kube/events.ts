@@ -1,51 +1,14 @@
 import { backoffAfter } from "../lib/backoff.ts";
-import { hexDigest } from "../lib/digest.ts";
 import type { Clock, Rng } from "../lib/seams.ts";
 import { type Instant, type Millis, seconds } from "../lib/time.ts";
 import { type Agenda, type Appointment, openAgenda } from "./agenda.ts";
 import type { KubeClient } from "./client.ts";
 import { isAlreadyExists, isNamespaceTerminating, isNotFound, isUnavailable } from "./errors.ts";
+import { EVENTS, eventNameOf, eventObjectOf, type EventToRecord, isFollowing, namespaceOfEvent } from "./event.ts";
 import { type EventBudget, openEventBudget } from "./event-budget.ts";
 import { type EventQueue, openEventQueue, type Outgoing } from "./event-queue.ts";
-import { formatMicroTime } from "./lease.ts";
 import type { KubeLog } from "./log.ts";
-import type { NewObject, ObjectRef, Resource } from "./resource.ts";
-
-export const EVENTS: Resource = {
-  group: "events.k8s.io",
-  version: "v1",
-  plural: "events",
-  kind: "Event",
-  namespaced: true,
-};
-
-export interface Regarding {
-  readonly apiVersion: string;
-  readonly kind: string;
-  /** null: cluster-scoped; its Events stand in `default`. */
-  readonly namespace: string | null;
-  readonly name: string;
-  readonly uid: string;
-}
-
-/** Under load `droppable` ones go first, `terminal` ones never. */
-export type Importance = "terminal" | "normal" | "droppable";
-
-export interface EventToRecord {
-  readonly regarding: Regarding;
-  readonly type: "Normal" | "Warning";
-  readonly reason: string;
-  /** What was done, in a word; default: the reason. */
-  readonly action?: string;
-  /** 1 kB of it is kept. */
-  readonly note: string;
-  /** Grows per object: names the Event, so that recording it again after a crash makes no second one. */
-  readonly sequence: number;
-  readonly importance: Importance;
-  /** A heartbeat: all with one sequence are one Event, whose count and last time move. 1 is the first. */
-  readonly series?: { readonly count: number };
-  readonly annotations?: Readonly<Record<string, string>>;
-}
+import { formatMicroTime } from "./micro-time.ts";
 
 /** Why an Event was not written. `budget`: another one stands for it. */
 export type DropReason = "budget" | "load" | "namespace" | "refused" | "unavailable";
@@ -132,7 +95,7 @@ class Recorder implements EventRecorder {
   record(event: EventToRecord): void {
     const heartbeat = this.#heartbeats.get(eventNameOf(event));
     if (this.#isClosed) this.#dropped("unavailable");
-    else if (heartbeat !== undefined) heartbeat.event = event;
+    else if (heartbeat !== undefined) Object.assign(heartbeat, { event, time: this.#now() });
     else if (event.importance === "terminal") this.#recordTerminal(event);
     else if (isFollowing(event) || this.#budget.take(event.regarding.uid)) this.#enqueue(event);
     else this.#holdBack(event);
@@ -182,11 +145,14 @@ class Recorder implements EventRecorder {
   }
 
   #enqueue(event: EventToRecord): void {
-    const outgoing: Outgoing = { event, time: formatMicroTime(this.#options.wall()), attempts: 0 };
-    if (event.series !== undefined) this.#heartbeats.set(eventNameOf(event), outgoing);
+    this.#queueUp({ event, time: this.#now(), attempts: 0 });
+    this.#pump();
+  }
+
+  #queueUp(outgoing: Outgoing): void {
+    if (outgoing.event.series !== undefined) this.#heartbeats.set(eventNameOf(outgoing.event), outgoing);
     const victim = this.#queue.push(outgoing);
     if (victim !== null) this.#settle(victim, "load");
-    this.#pump();
   }
 
   #pump(): void {
@@ -215,42 +181,21 @@ class Recorder implements EventRecorder {
     if (isGood) this.#failures = 0;
     else this.#backOff();
     if (isGood || drop !== null) this.#settle(outgoing, drop);
-    else this.#queue.push(outgoing);
+    else this.#queueUp(outgoing);
   }
 
   #write({ event, time }: Outgoing): Promise<unknown> {
-    const { client } = this.#options;
-    const ref = { namespace: namespaceOf(event), name: eventNameOf(event) };
+    const { client, reportingController, reportingInstance } = this.#options;
+    const ref = { namespace: namespaceOfEvent(event), name: eventNameOf(event) };
     const point = { class: "api/event", subject: `${ref.namespace}/${event.regarding.name}` } as const;
     const options = { lane: "event", point, timeout: REQUEST_TIMEOUT } as const;
-    const create = (): Promise<unknown> => client.create(EVENTS, this.#objectOf(event, { ref, time }), options);
+    const object = eventObjectOf(event, { time, reportingController, reportingInstance });
+    const create = (): Promise<unknown> => client.create(EVENTS, object, options);
     if (!isFollowing(event)) return create();
-    const series = { count: event.series?.count, lastObservedTime: time };
-    return client.mergePatch(EVENTS, ref, { series }, options).catch((error: unknown) => {
+    return client.mergePatch(EVENTS, ref, { series: object.series }, options).catch((error: unknown) => {
       if (isNotFound(error)) return create();
       throw error;
     });
-  }
-
-  #objectOf(event: EventToRecord, { ref, time }: { readonly ref: ObjectRef; readonly time: string }): NewObject {
-    const { regarding, type, reason, annotations, series } = event;
-    const { reportingController, reportingInstance } = this.#options;
-    return {
-      metadata: {
-        name: ref.name,
-        namespace: ref.namespace ?? "default",
-        ...(annotations === undefined ? {} : { annotations }),
-      },
-      eventTime: time,
-      reportingController,
-      reportingInstance,
-      regarding: { ...regarding, namespace: regarding.namespace ?? undefined },
-      type,
-      reason,
-      action: event.action ?? reason,
-      note: upTo1024Bytes(event.note),
-      ...(isFollowing(event) ? { series: { count: series?.count, lastObservedTime: time } } : {}),
-    };
   }
 
   /** `isGood`: the API server answered. `drop`: it will not be tried again, null for a written one. */
@@ -292,30 +237,11 @@ class Recorder implements EventRecorder {
     else if (this.#terminal.delete(uid)) this.#options.onFlushed?.(uid);
   }
 
+  #now(): string {
+    return formatMicroTime(this.#options.wall());
+  }
+
   #dropped(reason: DropReason): void {
     this.#options.onDropped?.(reason);
   }
-}
-
-const isFollowing = ({ series }: EventToRecord): boolean => series !== undefined && series.count > 1;
-
-const namespaceOf = ({ regarding }: EventToRecord): string => regarding.namespace ?? "default";
-
-/** Room for the digest and a sequence of 16 digits below the 253 characters of a name. */
-const LONGEST_STEM = 220;
-
-/** `acme-green.3f9c21ab.14`: the same for the same Event of the same object, another for an object of the same name. */
-export function eventNameOf({ regarding, sequence }: Pick<EventToRecord, "regarding" | "sequence">): string {
-  const stem = regarding.name.slice(0, LONGEST_STEM).replace(/[^a-z0-9]+$/, "");
-  return `${stem}.${hexDigest(regarding.uid).slice(0, 8)}.${sequence}`;
-}
-
-/** What the API server takes for a note. */
-function upTo1024Bytes(note: string): string {
-  const bytes = Buffer.from(note);
-  if (bytes.length <= 1024) return note;
-  return `${bytes
-    .subarray(0, 1018)
-    .toString()
-    .replace(/\uFFFD+$/, "")}…`;
 }

@@ -1,9 +1,10 @@
 import type { Clock, Point, Rng } from "../lib/seams.ts";
-import { formatInstant, type Instant, type Millis, millisOf, seconds } from "../lib/time.ts";
+import { type Instant, type Millis, millisOf, seconds } from "../lib/time.ts";
 import type { KubeClient } from "./client.ts";
 import { isAlreadyExists, isAmbiguous, isConflict, isNotFound, KubeError } from "./errors.ts";
 import type { KubeLog } from "./log.ts";
-import { type KubeObject, type ObjectRef, type Resource } from "./resource.ts";
+import { formatMicroTime } from "./micro-time.ts";
+import type { KubeObject, ObjectRef, Resource } from "./resource.ts";
 
 export const LEASES: Resource = {
   group: "coordination.k8s.io",
@@ -312,6 +313,3 @@ function holderOf(lease: KubeObject): string | null {
   const { holderIdentity } = specOf(lease);
   return typeof holderIdentity === "string" && holderIdentity !== "" ? holderIdentity : null;
 }
-
-/** Kubernetes' MicroTime: exactly six digits of a second. */
-export const formatMicroTime = (at: Instant): string => formatInstant(at).replace("Z", "000Z");

@@ -1,4 +1,5 @@
 import { backoffAfter } from "../lib/backoff.ts";
+import { untilAborted } from "../lib/deadline.ts";
 import type { Clock, Rng } from "../lib/seams.ts";
 import { type Millis, millisOf, minutes, seconds } from "../lib/time.ts";
 import type { KubeClient } from "./client.ts";
@@ -113,16 +114,8 @@ class RunningReflector implements Reflector {
     return { ...this.#counts, stale: this.#mirror.stale };
   }
 
-  async whenSynced(signal: AbortSignal): Promise<void> {
-    const { promise, reject } = Promise.withResolvers<never>();
-    const abort = (): void => reject(signal.reason as Error);
-    if (signal.aborted) abort();
-    signal.addEventListener("abort", abort, { once: true });
-    try {
-      await Promise.race([this.#synced.promise, promise]);
-    } finally {
-      signal.removeEventListener("abort", abort);
-    }
+  whenSynced(signal: AbortSignal): Promise<void> {
+    return untilAborted(this.#synced.promise, signal);
   }
 
   age(): Millis {

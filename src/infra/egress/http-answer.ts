@@ -6,6 +6,8 @@ import { type Instant, millisOf, type Millis } from "../../lib/time.ts";
 export const LARGEST_ANSWER = 64 * 1024;
 /** Nobody is told to stay away for longer than this. */
 const LONGEST_RETRY_AFTER = 3_600_000;
+const SECONDS = /^\d{1,9}$/;
+const DATE = /^[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT$/;
 
 /** A body that is there: decoded, or why not. Never the text itself (SEC-37). */
 export type AnswerJson =
@@ -70,8 +72,9 @@ function textOf(body: Buffer): string | null {
 
 /** RFC 9110: seconds or a date. */
 export function retryAfterOf(text: string | undefined, now: Instant): Millis | null {
-  if (text === undefined || text.length > 64) return null;
-  const wait = /^\d{1,9}$/.test(text) ? Number(text) * 1000 : Date.parse(text) - now;
+  const said = text ?? "";
+  const date = DATE.test(said) ? Date.parse(said) - now : Number.NaN;
+  const wait = SECONDS.test(said) ? Number(said) * 1000 : date;
   return Number.isNaN(wait) ? null : millisOf(Math.min(wait, LONGEST_RETRY_AFTER));
 }
 

@@ -12,7 +12,11 @@ export interface PlanFacts {
   readonly fencing: "Token" | "None";
   readonly allowedNamespaces: readonly string[];
   readonly refusesAddress: (host: string, port: number) => string | null;
-  readonly refusesRequest: (line: { readonly method: string; readonly path: string; readonly headers: Readonly<Record<string, string>> }) => string | null;
+  readonly refusesRequest: (line: {
+    readonly method: string;
+    readonly path: string;
+    readonly headers: Readonly<Record<string, string>>;
+  }) => string | null;
   readonly refusesKey: (key: string) => string | null;
 }
 
@@ -35,4 +39,3 @@ export function planFacts(settings: EndpointSettings, ceiling: CeilingSettings):
     refusesKey: (key) => (settings.protocol === "redis" && isAllowedKey(key, settings) ? null : "key"),
   };
 }
-

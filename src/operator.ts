@@ -1,0 +1,359 @@
+import type { Boundary, Clock, KubeTransport, Resolve, Rng } from "./lib/seams.ts";
+import { type Address, parseAddress } from "./lib/address.ts";
+import { type Millis, minutes, seconds } from "./lib/time.ts";
+import { WAITING_REASONS } from "./domain/reasons.ts";
+import { specDecoder } from "./api/decode-task.ts";
+import { GROUP } from "./api/group.ts";
+import { type Caches, openCaches } from "./controllers/caches.ts";
+import type { ControllerDeps } from "./controllers/deps.ts";
+import { sweepFinished } from "./controllers/finished-tasks.ts";
+import { logListener, metricsListener } from "./controllers/listeners.ts";
+import { createMemories } from "./controllers/memory.ts";
+import { watchNamespaces, watchPolicies } from "./controllers/policies.ts";
+import { feedMetrics } from "./controllers/scrape.ts";
+import { reconcileTask } from "./controllers/switch-task.ts";
+import { reconcileTenant } from "./controllers/tenant-state.ts";
+import { createTurns } from "./controllers/turns.ts";
+import { openClient, type KubeClient, type RequestSeen } from "./kube/client.ts";
+import type { KubeConnection } from "./kube/connection.ts";
+import { type ApiTime, apiTime } from "./kube/clock.ts";
+import { type Controller, type Result, runController } from "./kube/controller.ts";
+import { type EventRecorder, openEventRecorder } from "./kube/events.ts";
+import { type Election, openElection } from "./kube/lease.ts";
+import { runManager } from "./kube/manager.ts";
+import { openTransport } from "./kube/transport.ts";
+import { STAGES } from "./stages/registry.ts";
+import type { Ports } from "./stages/stage.ts";
+import { openFencedStore } from "./infra/cache/fenced.ts";
+import { openRedis, type RedisConnection } from "./infra/cache/redis.ts";
+import { type LogDestination, type OpenedLog, openLog } from "./infra/clog/log.ts";
+import type { Settings } from "./infra/config/settings.ts";
+import { apiServerConnector } from "./infra/egress/api-server.ts";
+import { type Connected, openGuard } from "./infra/egress/connect.ts";
+import { openEndpoints } from "./infra/egress/endpoints.ts";
+import { openHttp } from "./infra/egress/http.ts";
+import { planFacts } from "./infra/egress/plan-facts.ts";
+import type { Listener as Reserved } from "./infra/egress/policy.ts";
+import { openSecrets } from "./infra/egress/secrets.ts";
+import { type HealthBoard, openHealth } from "./infra/health/health.ts";
+import { type HealthServer, openHealthServer } from "./infra/health/health-server.ts";
+import { type Metrics, openMetrics } from "./infra/metrics/metrics.ts";
+
+/** Everything that comes from outside and that tests replace. */
+export interface Seams {
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly boundary: Boundary;
+  readonly resolve: Resolve;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly logTo: LogDestination;
+  readonly onConnected?: (connected: Connected) => void;
+}
+
+export interface OperatorOptions {
+  readonly connection: KubeConnection;
+  readonly settings: Settings;
+  /** null: every namespace. */
+  readonly namespace: string | null;
+  /** Lease identity: the pod's name, the same after a restart of its container. */
+  readonly identity: string;
+}
+
+export interface Operator {
+  readonly log: OpenedLog;
+  readonly metrics: Metrics;
+  readonly health: HealthServer;
+  /** Works until `signal` is aborted, then ends what is under way, stores it, and gives the lease free. */
+  run(signal: AbortSignal): Promise<void>;
+}
+
+/** Reconciles at once. The API server is the limit, not Node (performance.md); more only make its queue longer. */
+const TASK_WORKERS = 64;
+const TENANT_WORKERS = 8;
+/** A write under way may need its attempt timeout; afterwards its outcome is unknown and the next process asks. */
+const STOP_WITHIN: Millis = seconds(20);
+const SWEEP_EVERY: Millis = minutes(10);
+/** The API server is one destination for everything: lanes, watches, lease. */
+const API_SOCKETS = { perAddress: 128, perNamespace: 128 } as const;
+
+/** Builds the whole operator by hand and connects nothing to anything global: several may live in one process. */
+export async function compose(options: OperatorOptions, seams: Seams): Promise<Operator> {
+  const { settings } = options;
+  const { clock } = seams;
+  const log = openLog({
+    level: settings.operator.log.level,
+    destination: seams.logTo,
+    clock,
+    initialFields: { service: "turnout" },
+  });
+  const metrics = openMetrics({ values: { reason: WAITING_REASONS } });
+  const health = openHealth({ clock, metrics, log });
+  const server = await openHealthServer({ listen: settings.operator.listen, health, metrics, log });
+  const tools: Tools = { log, metrics };
+  const api = openApi(options, seams, tools);
+  const effects = openEffects(options, seams, { ...tools, own: server.address });
+  const parts: Parts = { ...partsOf(options, seams, { tools, api, effects }), health, log, metrics };
+  feedMetrics({ metrics, caches: parts.caches, log });
+  const close = async (): Promise<void> => {
+    await parts.events.close(seconds(2));
+    await effects.close();
+    await api.transport.close();
+    await server.close();
+    log.close();
+  };
+  return { log, metrics, health: server, run: (signal) => runAll(parts, options, signal).finally(close) };
+}
+
+interface Tools {
+  readonly log: OpenedLog;
+  readonly metrics: Metrics;
+}
+interface Api {
+  readonly transport: KubeTransport;
+  readonly client: KubeClient;
+  readonly time: ApiTime;
+}
+
+/** The way to the API server, and its time. */
+function openApi({ connection }: OperatorOptions, { clock, boundary, resolve }: Seams, { log, metrics }: Tools): Api {
+  const time = apiTime(clock);
+  const guard = openGuard({
+    resolve,
+    clock,
+    sockets: API_SOCKETS,
+    reserved: () => [],
+    metrics,
+    log: log.module("egress"),
+  });
+  const transport = openTransport(connection, {
+    clock,
+    boundary,
+    connect: apiServerConnector(guard, connection.origin),
+    onServerDate: (date, sentAt) => time.observe(date, sentAt),
+    userAgent: "turnout/0.1",
+  });
+  const onRequest = ({ verb, code }: RequestSeen): void => metrics.count("turnout_kube_requests_total", { verb, code });
+  return { transport, client: openClient(transport, { clock, onRequest }), time };
+}
+
+interface Opened {
+  readonly tools: Tools;
+  readonly api: Api;
+  readonly effects: Effects;
+}
+
+function partsOf(
+  options: OperatorOptions,
+  seams: Seams,
+  { tools, api, effects }: Opened,
+): Omit<Parts, keyof Tools | "health"> {
+  const { clock, rng } = seams;
+  const { log, metrics } = tools;
+  const { client, time } = api;
+  const { limits, defaults } = options.settings.operator;
+  const memories = createMemories();
+  const caches = openCaches({ client, namespace: options.namespace, memories, clock, rng, log: log.module("kube") });
+  const events = openEventRecorder({
+    client,
+    clock,
+    rng,
+    log: log.module("events"),
+    wall: () => time.now(),
+    reportingController: `${GROUP}/operator`,
+    reportingInstance: options.identity,
+    onFlushed: (uid) => caches.wakeTask(uid, "continuation"),
+    onDropped: (reason) => metrics.count("turnout_events_dropped_total", { reason }),
+  });
+  const election = electionOf(options, seams, { client, time, log });
+  const deps: ControllerDeps = {
+    client,
+    tasks: caches.tasks,
+    tenants: caches.tenants,
+    memories,
+    clock,
+    rng,
+    time,
+    identity: options.identity,
+    hasEnded: (identity) => election?.hasEnded(identity) === true,
+    settings: () => ({ endpoints: effects.facts, defaults }),
+    kinds: STAGES,
+    decodeSpec: specDecoder(Object.fromEntries(Object.entries(STAGES).map(([kind, { config }]) => [kind, config]))),
+    ports: effects.ports,
+    policiesMissing: watchPolicies(client, clock),
+    namespaceTerminating: watchNamespaces(client, clock),
+    turns: createTurns(() => limits.acts),
+    crowd: (namespace) => ({ holding: caches.holding(namespace), most: limits.claimed }),
+    events,
+    listeners: [logListener(log.module("switch")), metricsListener(metrics)],
+    log: log.module("controllers"),
+  };
+  return { deps, caches, election, events };
+}
+
+interface Parts {
+  readonly deps: ControllerDeps;
+  readonly caches: Caches;
+  readonly election: Election | null;
+  readonly events: EventRecorder;
+  readonly metrics: Metrics;
+  readonly health: HealthBoard;
+  readonly log: OpenedLog;
+}
+
+async function runAll(parts: Parts, options: OperatorOptions, signal: AbortSignal): Promise<void> {
+  const { deps, caches, election, health, log } = parts;
+  for (const reflector of caches.reflectors) {
+    health.add({
+      component: `watch ${reflector.resource.plural}`,
+      critical: true,
+      check: async () =>
+        reflector.isSynced ? { status: "healthy", message: "" } : { status: "unhealthy", message: "not yet synced" },
+    });
+  }
+  await runManager(
+    {
+      reflectors: caches.reflectors,
+      election,
+      start: () => {
+        log.info({ identity: options.identity, elected: election !== null }, "leading: switches go on");
+        health.markStarted();
+        return startControllers(parts, options);
+      },
+      clock: deps.clock,
+      log: log.module("kube"),
+      stopWithin: STOP_WITHIN,
+    },
+    signal,
+  );
+}
+
+function startControllers(
+  { deps, caches, metrics, log }: Parts,
+  { namespace }: OperatorOptions,
+): readonly Controller[] {
+  const about = { clock: deps.clock, rng: deps.rng, log: log.module("controllers") };
+  const onResult =
+    (controller: string) =>
+    ({ took }: Result): void =>
+      metrics.observe("turnout_reconcile_duration_seconds", { controller }, took / 1000);
+  return [
+    runController({
+      ...about,
+      name: "tasks",
+      queue: caches.taskQueue,
+      workers: TASK_WORKERS,
+      reconcile: (key, attention) => reconcileTask(key, deps, attention),
+      onResult: onResult("tasks"),
+    }),
+    runController({
+      ...about,
+      name: "tenants",
+      queue: caches.tenantQueue,
+      workers: TENANT_WORKERS,
+      reconcile: (key, attention) => reconcileTenant(key, deps, attention),
+      onResult: onResult("tenants"),
+    }),
+    runController({
+      ...about,
+      name: "finished",
+      queue: caches.sweepQueue,
+      workers: 1,
+      reconcile: async (_key, attention) => {
+        await sweepFinished(namespace, deps, attention);
+        return { again: "after", after: SWEEP_EVERY };
+      },
+      onResult: onResult("finished"),
+    }),
+  ];
+}
+
+function electionOf(
+  { settings, identity }: OperatorOptions,
+  { clock, rng }: Seams,
+  about: { readonly client: KubeClient; readonly time: ApiTime; readonly log: OpenedLog },
+): Election | null {
+  const { enabled, name, namespace } = settings.operator.leaderElection;
+  if (!enabled) return null;
+  return openElection({
+    client: about.client,
+    namespace,
+    name,
+    identity,
+    clock,
+    rng,
+    log: about.log.module("lease"),
+    wall: () => about.time.now(),
+  });
+}
+
+interface Effects {
+  readonly facts: Readonly<Record<string, ReturnType<typeof planFacts>>>;
+  readonly ports: Ports;
+  close(): Promise<void>;
+}
+
+interface EffectDeps {
+  readonly log: OpenedLog;
+  readonly metrics: Metrics;
+  readonly own: { readonly host: string; readonly port: number };
+}
+
+/** The ways to receivers and stores: one guard, one policy per named endpoint. */
+function openEffects(
+  { settings, connection }: OperatorOptions,
+  seams: Seams,
+  { log, metrics, own }: EffectDeps,
+): Effects {
+  const { clock, boundary } = seams;
+  const { limits, ceiling } = settings.operator;
+  const reserved = reservedOf(connection.origin, own);
+  const guard = openGuard({
+    resolve: seams.resolve,
+    clock,
+    sockets: { perAddress: limits.sockets, perNamespace: limits.sockets * 64 },
+    reserved: () => reserved,
+    metrics,
+    log: log.module("egress"),
+    ...(seams.onConnected === undefined ? {} : { onConnected: seams.onConnected }),
+  });
+  const secrets = openSecrets({ env: seams.env, roots: ceiling.secretRoots, clock });
+  const endpoints = openEndpoints({ endpoints: settings.endpoints, ceiling, secrets, guard });
+  const http = openHttp({
+    endpoints,
+    guard,
+    clock,
+    boundary,
+    sockets: limits.sockets,
+    metrics,
+    log: log.module("http"),
+  });
+  const connections = new Map<string, RedisConnection>();
+  for (const { name, protocol, allowedNamespaces } of settings.endpoints) {
+    const found = protocol === "redis" ? endpoints.find(name, allowedNamespaces[0] ?? "", "redis") : null;
+    if (found?.ok === true)
+      connections.set(
+        name,
+        openRedis({ endpoint: found.value, guard, clock, boundary, metrics, log: log.module("redis") }),
+      );
+  }
+  const redis = openFencedStore(connections);
+  return {
+    facts: Object.fromEntries(settings.endpoints.map((endpoint) => [endpoint.name, planFacts(endpoint, ceiling)])),
+    ports: { http, redis },
+    close: async () => {
+      await http.close();
+      await redis.close();
+    },
+  };
+}
+
+/** Never an endpoint's destination: the API server and our own listener. */
+function reservedOf(origin: string, own: { readonly host: string; readonly port: number }): readonly Reserved[] {
+  const url = new URL(origin);
+  const api = parseAddress(`${url.hostname}:${url.port === "" ? "443" : url.port}`);
+  const host = own.host.includes(":") ? `[${own.host}]` : own.host;
+  return [api, parseAddress(`${host}:${own.port}`)].flatMap(listenerOf);
+}
+
+const listenerOf = (address: Address | null): readonly Reserved[] =>
+  address !== null && address.host.kind === "ip" ? [{ ip: address.host.ip, port: address.port }] : [];
