@@ -101,7 +101,14 @@ export async function compose(options: OperatorOptions, seams: Seams): Promise<O
     await server.close();
     log.close();
   };
-  return { log, metrics, health: server, run: (signal) => runAll(parts, options, signal).finally(close) };
+  const run = async (signal: AbortSignal): Promise<void> => {
+    try {
+      await runAll(parts, options, signal);
+    } finally {
+      await close();
+    }
+  };
+  return { log, metrics, health: server, run };
 }
 
 interface Tools {

@@ -1,38 +1,13 @@
-import { never } from "../lib/never.ts";
 import type { Instant } from "../lib/time.ts";
-import { listed, retryAsked, skipValue } from "./forward.ts";
+import { approvalDigest } from "./claims.ts";
+import { valueOf } from "./command-values.ts";
+import { retryAsked } from "./forward.ts";
 import { isTerminal } from "./phase.ts";
 import { entryOf } from "./status.ts";
 import type { Answer, CommandField, Control, Status } from "./stored.ts";
 import type { TaskView } from "./task.ts";
 
 export const COMMANDS: readonly CommandField[] = ["paused", "rollback", "cancel", "retry", "approvals", "skip"];
-
-/** The command as text, to tell a new one from one that was answered; null where it is not given. */
-export function valueOf(field: CommandField, control: Control): string | null {
-  switch (field) {
-    case "paused":
-      return control.paused === null ? null : String(control.paused);
-    case "rollback":
-    case "cancel":
-      return control[field] ? "true" : null;
-    case "retry":
-      return control.retry === null ? null : String(control.retry);
-    case "approvals":
-      return listed(approvalsAsText(control));
-    case "skip":
-      return skipValue(control);
-    default:
-      return never(field);
-  }
-}
-
-const approvalsAsText = ({ approvals }: Control): readonly string[] =>
-  Object.entries(approvals).flatMap(([stage, users]) =>
-    Object.entries(users).map(
-      ([user, { decision, comment, expect }]) => `${stage}:${user}:${decision}:${expect ?? ""}:${comment ?? ""}`,
-    ),
-  );
 
 type Verdict = Pick<Answer, "result" | "reason">;
 const done = (reason: string | null = null): Verdict => ({ result: "Done", reason });
@@ -114,20 +89,32 @@ function retrying(view: TaskView, status: Status, value: string): Verdict {
 
 /** Entries for a stage that does not wait are refused; those for the one that waits are weighed when it is polled. */
 function approving(view: TaskView, status: Status): Verdict {
-  const idle = Object.keys(view.control.approvals).filter((stage) => !isWaitingGate(view, status, stage));
-  const before = status.commands.approvals;
-  const settledStage = (stage: string): boolean =>
-    ["Completed", "RolledBack"].includes(entryOf(status, stage)?.state ?? "");
-  const refused = idle.filter((stage) => !settledStage(stage));
-  if (idle.length < Object.keys(view.control.approvals).length) return accepted();
-  if (refused.length > 0) return rejected(`stage ${refused[0] ?? ""} does not wait for an approval`);
-  return before?.result === "Accepted" ? done() : rejected("the stage has been decided");
+  const verdicts = Object.entries(view.control.approvals).map(([stage, users]) =>
+    approvalsOf(view, status, { stage, users }),
+  );
+  return (
+    verdicts.find(({ result }) => result === "Rejected") ??
+    verdicts.find(({ result }) => result === "Accepted") ??
+    done()
+  );
 }
 
-function isWaitingGate(view: TaskView, status: Status, stage: string): boolean {
+interface Given {
+  readonly stage: string;
+  readonly users: Control["approvals"][string];
+}
+
+function approvalsOf(view: TaskView, status: Status, { stage, users }: Given): Verdict {
   const kind = view.spec?.stages.find(({ name }) => name === stage)?.kind;
   const entry = entryOf(status, stage);
-  return kind === "approval" && entry?.state === "Running" && status.direction === "Forward";
+  if (kind !== "approval") return rejected(`stage ${stage} is not an approval`);
+  if (entry?.state === "Completed" || entry?.state === "RolledBack" || entry?.state === "Failed") return done();
+  if (entry?.state !== "Running" || status.direction === "Back")
+    return rejected(`stage ${stage} does not wait for an approval`);
+  const early = Object.entries(users).find(([user, approval]) => entry.preset[user] === approvalDigest(approval));
+  return early === undefined
+    ? accepted()
+    : rejected(`${early[0]}: given before stage ${stage} waited; give it again with another comment`);
 }
 
 function skipping(view: TaskView, status: Status): Verdict {

@@ -1,4 +1,4 @@
-import { hexDigest } from "../lib/digest.ts";
+import { valueOf } from "./command-values.ts";
 import { fault } from "../lib/failures.ts";
 import { between, formatDuration, type Instant, millisOf, type Millis, plus } from "../lib/time.ts";
 import { basisOf, claim, endpointName, mustSpec, pollOf, recoveryOf, rest, type Target } from "./claims.ts";
@@ -268,21 +268,8 @@ export function claimantMayLive(view: TaskView, entry: StageEntry, stage: StageS
 /** Who skips the stage and why; undefined where nobody does, where it was refused before, or where nothing vouches for the name. */
 function skipAsked({ control, status, policiesMissing }: TaskView, stage: string): Control["skip"][string] | undefined {
   const answered = status.commands.skip;
-  const refused = answered?.result === "Rejected" && answered.value === skipValue(control);
+  const refused = answered?.result === "Rejected" && answered.value === valueOf("skip", control);
   return refused || policiesMissing ? undefined : control.skip[stage];
-}
-
-/** `spec.control.skip` as the text that answers are kept under. */
-export const skipValue = ({ skip }: Control): string | null =>
-  listed(Object.entries(skip).map(([stage, { by, reason }]) => `${stage}:${by}:${reason}`));
-
-const VALUE = 64;
-
-/** A short text for a set of entries: themselves where they fit, else their digest. */
-export function listed(items: readonly string[]): string | null {
-  if (items.length === 0) return null;
-  const text = items.toSorted().join(",");
-  return text.length <= VALUE ? text : `sha256:${hexDigest(text).slice(0, 24)}`;
 }
 
 /** Approvals are never skipped, and nothing whose outcome nobody knows (api.md, Commands). */

@@ -3,6 +3,7 @@ import { fault, type Fault } from "../lib/failures.ts";
 import { type Instant, millisOf, plus } from "../lib/time.ts";
 import { never } from "../lib/never.ts";
 import { mustSpec } from "./claims.ts";
+import { valueOf } from "./command-values.ts";
 import { limitsOf, type Limits } from "./plan.ts";
 import { enter, entryOf, stopWaiting, waitFor, withEntry, withFailure } from "./status.ts";
 import { CLAIM_GRACE, type StageEntry, type Status } from "./stored.ts";
@@ -72,11 +73,14 @@ function limitsFor(view: TaskView, act: Act): Limits {
   return stage === undefined ? effective : limitsOf(stage, spec, effective);
 }
 
-const withAnswer = (view: TaskView, answer: ApprovalAnswer | undefined, now: Instant): Status => {
-  const given = view.status.commands.approvals;
-  if (answer === undefined || given === undefined || given.result === answer.result) return view.status;
-  return { ...view.status, commands: { ...view.status.commands, approvals: { ...given, ...answer, at: now } } };
-};
+/** What the gate said of the approvals it weighed; the same status where that was said before. */
+function withAnswer(view: TaskView, answer: ApprovalAnswer | undefined, now: Instant): Status {
+  const value = valueOf("approvals", view.control);
+  if (answer === undefined || value === null) return view.status;
+  const told = view.status.commands.approvals;
+  if (told?.value === value && told.result === answer.result && told.reason === answer.reason) return view.status;
+  return { ...view.status, commands: { ...view.status.commands, approvals: { value, ...answer, at: now } } };
+}
 
 /** The entry with its claim gone and with who acknowledged. */
 function reached({ view, act, entry }: Settling, reach: Reach | undefined, change: Partial<StageEntry>): StageEntry {
