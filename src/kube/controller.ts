@@ -17,7 +17,7 @@ export interface Attention {
   /** Lane by which the key came. */
   readonly lane: Lane;
   /** Resolves at the next add of this key, or at once for one that came since the last call. */
-  changed(): Promise<void>;
+  readonly changed: () => Promise<void>;
 }
 
 export type Reconcile = (key: string, attention: Attention) => Promise<Next>;
@@ -25,8 +25,8 @@ export type Reconcile = (key: string, attention: Attention) => Promise<Next>;
 export interface Result {
   readonly key: string;
   readonly lane: Lane;
-  /** `quarantined`: it threw three times or more in a row. */
-  readonly outcome: "done" | "failed" | "quarantined";
+  /** `quarantined`: it threw three times or more in a row. `stopped`: the controller's stop cut it short. */
+  readonly outcome: "done" | "failed" | "quarantined" | "stopped";
   /** In a row, this one included. */
   readonly failures: number;
   readonly error: unknown;
@@ -138,20 +138,19 @@ class RunningController implements Controller {
   async #work(taken: Taken): Promise<void> {
     const { clock, queue, reconcile } = this.#options;
     const since = clock.monotonic();
-    let error: unknown = null;
+    let [outcome, error]: [Result["outcome"], unknown] = ["done", null];
     try {
       const next = await reconcile(taken.key, this.#attentionFor(taken));
       this.#failures.delete(taken.key);
       this.#follow(taken.key, next);
     } catch (thrown) {
       error = thrown;
-      // Cut short by the stop, it says nothing about the object.
-      if (this.#stop.signal.aborted) queue.add(taken.key, taken.lane);
-      else this.#fail(taken.key);
+      outcome = this.#stop.signal.aborted ? "stopped" : this.#fail(taken.key);
+      if (outcome === "stopped") queue.add(taken.key, taken.lane);
     } finally {
       queue.done(taken.key);
     }
-    this.#report(taken, error, millisOf(clock.monotonic() - since));
+    this.#report(taken, { outcome, error, took: millisOf(clock.monotonic() - since) });
   }
 
   #attentionFor({ key, lane }: Taken): Attention {
@@ -170,7 +169,7 @@ class RunningController implements Controller {
     if (next.again === "after") this.#options.queue.addAfter(key, next.after, "continuation");
   }
 
-  #fail(key: string): void {
+  #fail(key: string): "failed" | "quarantined" {
     const { queue, rng } = this.#options;
     const failures = (this.#failures.get(key) ?? 0) + 1;
     this.#failures.set(key, failures);
@@ -179,17 +178,16 @@ class RunningController implements Controller {
       ? backoffAfter(failures - QUARANTINE_FROM + 1, QUARANTINE, (1 + rng.float()) / 2)
       : backoffAfter(failures, BACKOFF, rng.float());
     queue.addAfter(key, after, "continuation");
+    return isQuarantined ? "quarantined" : "failed";
   }
 
-  #report(taken: Taken, error: unknown, took: Millis): void {
+  #report({ key, lane, waited }: Taken, run: Pick<Result, "outcome" | "error" | "took">): void {
     const { log, name, onResult } = this.#options;
-    const { key, lane, waited } = taken;
     const failures = this.#failures.get(key) ?? 0;
-    const outcome = failures === 0 ? "done" : failures < QUARANTINE_FROM ? "failed" : "quarantined";
     try {
-      onResult?.({ key, lane, outcome, failures, error, waited, took });
-      if (error !== null)
-        log.error({ controller: name, key, failures, error }, `${key}: reconcile failed (${outcome})`);
+      onResult?.({ key, lane, failures, waited, ...run });
+      if (run.outcome === "done" || run.outcome === "stopped") return;
+      log.error({ controller: name, key, failures, error: run.error }, `${key}: reconcile failed (${run.outcome})`);
     } catch {
       // Whoever listens to results cannot end a worker either.
     }
