@@ -1,6 +1,7 @@
 import { type DestinationStream, pino } from "pino";
 import { formatInstant } from "../../lib/time.ts";
 import type { Clock } from "../../lib/seams.ts";
+import { LineWriter } from "./line-writer.ts";
 import { logContext } from "./log-context.ts";
 import { ALWAYS_REDACTED, cleanFields, cleanText, type LogFields } from "./log-fields.ts";
 
@@ -20,8 +21,8 @@ export interface Log {
 export interface OpenedLog extends Log {
   /** Lines that were not written because the destination was full, slow or broken. */
   dropped(): number;
-  /** Writes what is buffered. Safe to call twice. */
-  close(): void;
+  /** Waits until what is buffered was written, at most a second. Safe to call twice. */
+  close(): Promise<void>;
 }
 
 /** A file descriptor, written in the background; or whatever takes lines (tests). */
@@ -38,8 +39,6 @@ export interface LogOptions {
 }
 
 const RANK: Readonly<Record<LogLevel, number>> = { debug: 0, info: 1, warn: 2, error: 3 };
-/** Bytes that wait for a slow destination; beyond them lines are dropped and counted. */
-const LARGEST_BUFFER = 1024 * 1024;
 /** They are the line's own; a field that is called so moves aside. */
 const RESERVED: ReadonlySet<string> = new Set(["timestamp", "level", "module", "message"]);
 
@@ -56,7 +55,7 @@ export const noLog: Log = {
 export function openLog({ level, destination, clock, initialFields = {}, redact = [] }: LogOptions): OpenedLog {
   const redacted = new Set([...ALWAYS_REDACTED, ...redact].map((name) => name.toLowerCase()));
   const shared = { rank: RANK[level] };
-  const sink = "fd" in destination ? openDescriptor(destination.fd) : openFunction(destination.write);
+  const sink = "fd" in destination ? openDescriptor(destination.fd, clock) : openFunction(destination.write);
   const lines = pino(
     {
       base: cleanFields(initialFields, redacted),
@@ -96,7 +95,7 @@ function moduleOf(name: string, write: Write, change: (next: LogLevel) => void):
 interface Sink {
   readonly stream: DestinationStream;
   readonly dropped: () => number;
-  readonly close: () => void;
+  readonly close: () => Promise<void>;
 }
 
 function openFunction(take: (line: string) => void): Sink {
@@ -108,28 +107,14 @@ function openFunction(take: (line: string) => void): Sink {
       dropped += 1;
     }
   };
-  return { stream: { write }, dropped: () => dropped, close: () => undefined };
+  return { stream: { write }, dropped: () => dropped, close: () => Promise.resolve() };
 }
 
-/** Written outside the event loop: a reader that stalls, or a full disk, costs lines and nothing else. */
-function openDescriptor(fd: number): Sink {
-  let dropped = 0;
-  let closed = false;
-  const drop = (): void => void (dropped += 1);
-  const stream = pino.destination({ dest: fd, sync: false, maxLength: LARGEST_BUFFER });
-  stream.on("drop", drop);
-  stream.on("error", drop);
+function openDescriptor(fd: number, clock: Clock): Sink {
+  const writer = new LineWriter(fd, clock);
   return {
-    stream,
-    dropped: () => dropped,
-    close: () => {
-      if (closed) return;
-      closed = true;
-      try {
-        stream.flushSync();
-      } catch {
-        drop();
-      }
-    },
+    stream: { write: (line) => writer.write(line) },
+    dropped: () => writer.dropped,
+    close: () => writer.close(),
   };
 }
