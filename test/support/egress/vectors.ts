@@ -35,7 +35,7 @@ export function ipv4Spellings(): Vector[] {
       "4 parts, hex": [a, b, c, d].map(hex).join("."),
       "4 parts, octal": [a, b, c, d].map(octal).join("."),
       "4 parts, mixed": `${hex(a)}.${octal(b)}.${c}.${d}`,
-      "leading zeros": [a, b, c, d].map((part) => String(part).padStart(3, "0")).join("."),
+      "leading zeros": [a, b, c, d].map((part) => String(part).padStart(4, "0")).join("."),
       "octet overflow": `${a + 256}.${b}.${c}.${d}`,
       "trailing dot": `${target}.`,
       "five parts": `${target}.0`,
