@@ -73,7 +73,8 @@ function certificate({ issuer, subject, publicKey, signer, extensions, until }: 
   );
   const signature = sign("sha256", body, signer);
   const whole = sequence(body, algorithm, der(0x03, Buffer.concat([Buffer.of(0), signature])));
-  return `-----BEGIN CERTIFICATE-----\n${whole.toString("base64").replaceAll(/.{64}/g, "$&\n")}\n-----END CERTIFICATE-----\n`;
+  const lines = whole.toString("base64").match(/.{1,64}/g) ?? [];
+  return `-----BEGIN CERTIFICATE-----\n${lines.join("\n")}\n-----END CERTIFICATE-----\n`;
 }
 
 const extension = (oid: string, value: Buffer, critical: boolean): Buffer =>
