@@ -158,10 +158,15 @@ describe.each([
     const [said] = (await once(parent.stdout, "data")) as [Buffer];
     const held = identify(Number(said.toString()));
     if (held === null) throw new Error("the process did not start");
-    const umask = /^Umask:\s+(\d+)/m.exec(await readFile(`/proc/${held.pid}/status`, "utf8"))?.[1];
-    expect(umask).toBe("0077");
-    parent.kill("SIGKILL");
-    await untilGone([held]);
+    try {
+      const umask = /^Umask:\s+(\d+)/m.exec(await readFile(`/proc/${held.pid}/status`, "utf8"))?.[1];
+      expect(umask).toBe("0077");
+      parent.kill("SIGKILL");
+      await untilGone([held]);
+    } finally {
+      parent.kill("SIGKILL");
+      if (isAlive(held)) process.kill(held.pid, "SIGKILL");
+    }
     expect(isAlive(held)).toBe(false);
   });
 });
