@@ -102,12 +102,11 @@ class Recorder implements EventRecorder {
   }
 
   async close(within: Millis): Promise<void> {
-    const idle = Promise.withResolvers<void>();
-    this.#idle = idle;
-    const deadline = this.#agenda.in(within, () => idle.resolve());
+    this.#idle ??= Promise.withResolvers();
+    this.#agenda.in(within, () => this.#idle?.resolve());
+    if (this.#isClosed || within <= 0) this.#idle.resolve();
     this.#resolveIdle();
-    await idle.promise;
-    deadline.cancel();
+    await this.#idle.promise;
     this.#isClosed = true;
     this.#agenda.close();
   }

@@ -120,7 +120,8 @@ class LeaseElection implements Election {
       if (this.#held !== null) break;
       // Jitter shortens only: a longer wait would lengthen the hand-over (L7).
       const retry = this.#timings.retry * (1 - rng.float() / 5);
-      await clock.sleep(millisOf(Math.min(retry, Math.max(this.#expiresIn(), 1))), signal);
+      const expiry = this.#expiresIn();
+      await clock.sleep(millisOf(expiry > 0 ? Math.min(retry, expiry) : retry), signal);
     }
     log.info({ lease: this.#name, identity: this.identity }, `${this.identity} leads`);
     return this.#term();

@@ -100,7 +100,9 @@ class Stream implements FakeStream {
 
   constructor(request: KubeRequest) {
     this.request = request;
-    request.signal?.addEventListener("abort", () => this.#push(request.signal?.reason as Error), { once: true });
+    const { signal } = request;
+    if (signal?.aborted) this.#push(signal.reason as Error);
+    signal?.addEventListener("abort", () => this.#push(signal.reason as Error), { once: true });
   }
 
   get isOpen(): boolean {
