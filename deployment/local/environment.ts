@@ -21,6 +21,8 @@ export interface EnvironmentOptions {
   readonly with: readonly Extra[];
   /** Whether the API server logs every write and every request of the operator; it costs it CPU. */
   readonly audit?: boolean;
+  /** false: no control plane of its own. */
+  readonly controlPlane?: boolean;
   readonly print: Print;
   /** Gives the start up; what has been started is stopped. */
   readonly signal?: AbortSignal;

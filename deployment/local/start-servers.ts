@@ -5,7 +5,7 @@ import { applyAs } from "./apply.ts";
 import { controlPlaneBinaries } from "./control-plane.ts";
 import { freeSpace } from "./cache.ts";
 import { createCredentials, type Credentials, writeKubeconfigs } from "./identities.ts";
-import { kubectlAndHelm, type Tools } from "./kubectl.ts";
+import { kubectlAndHelm } from "./kubectl.ts";
 import {
   apiServerCa,
   apiServerSpec,
@@ -30,6 +30,8 @@ export interface Wanted {
   readonly stateDir: string;
   readonly with: readonly Extra[];
   readonly audit?: boolean;
+  /** false: only the servers beside it; a cluster that runs elsewhere is used. */
+  readonly controlPlane?: boolean;
   /** The data is deleted at the end: no server needs time to put it in order. */
   readonly isEphemeral: boolean;
 }
@@ -48,11 +50,42 @@ export async function startServers(wanted: Wanted, machine: Machine, atEnd: Asyn
   const space = await statfs(stateDir);
   if (space.bavail * space.bsize < LEAST_SPACE)
     throw PROBLEM.diskFull({ path: stateDir, free: await freeSpace(stateDir) });
-  const tools = await kubectlAndHelm(machine);
-  const binaries = await controlPlaneBinaries(machine);
-  for (const folder of ["logs", "data", "certs", "kube-cache"]) await makePrivateFolder(join(stateDir, folder));
+  for (const folder of ["logs", "data", "certs", "kube-cache", "secrets"]) await makePrivateFolder(join(stateDir, folder));
 
   const launch = launcher(wanted, machine, atEnd);
+  const env = serverVariables(stateDir, machine);
+  const tools = await kubectlAndHelm(machine);
+  const redis = wanted.with.includes("redis")
+    ? await prepareRedis(stateDir, env, { machine, port: launch.port })
+    : null;
+  const beside = async (): Promise<void> => (redis?.spec ? launch.start(redis.spec) : undefined);
+  const given = {
+    TURNOUT_STATE: stateDir,
+    KUBECTL: tools.kubectl,
+    HELM: tools.helm,
+    ...(redis === null ? {} : await redisEnv(stateDir, redis.access)),
+  };
+  if (wanted.controlPlane === false) {
+    await beside();
+    return { servers: launch.servers, env: given };
+  }
+  const kubernetes = await startControlPlane(wanted, { machine, launch, beside, env });
+  return { servers: launch.servers, env: { ...kubernetes, ...given } };
+}
+
+interface Around {
+  readonly machine: Machine;
+  readonly launch: Launcher;
+  /** Starts what needs no control plane, while the API server starts. */
+  readonly beside: () => Promise<void>;
+  readonly env: Readonly<Record<string, string>>;
+}
+
+async function startControlPlane(
+  { stateDir, audit }: Wanted,
+  { machine, launch, beside, env }: Around,
+): Promise<Readonly<Record<string, string>>> {
+  const binaries = await controlPlaneBinaries(machine);
   const credentials = await createCredentials(join(stateDir, "secrets"), machine.rng);
   const layout: KubernetesLayout = {
     stateDir,
@@ -63,19 +96,19 @@ export async function startServers(wanted: Wanted, machine: Machine, atEnd: Asyn
       "kube-apiserver": await launch.port(),
       "kube-controller-manager": await launch.port(),
     },
-    auditLog: wanted.audit === true ? join(stateDir, "logs", "audit.log") : null,
-    env: serverVariables(stateDir, machine),
+    auditLog: audit === true ? join(stateDir, "logs", "audit.log") : null,
+    env,
   };
-  const redis = wanted.with.includes("redis")
-    ? await prepareRedis(stateDir, layout.env, { machine, port: launch.port })
-    : null;
-
   await launch.start(etcdSpec(layout));
-  await together([launch.start(apiServerSpec(layout)), redis?.spec ? launch.start(redis.spec) : Promise.resolve()]);
+  await together([launch.start(apiServerSpec(layout)), beside()]);
   await writeKubeconfigs(credentials, { url: apiServerUrl(layout), caFile: apiServerCa(layout) });
-  const env = { ...kubernetesEnv(layout, tools), ...(redis === null ? {} : await redisEnv(stateDir, redis.access)) };
-  await together([launch.start(controllerManagerSpec(layout)), applyAs(env, [BOOTSTRAP], machine)]);
-  return { servers: launch.servers, env };
+  const kubernetes = kubernetesEnv(layout);
+  const { kubectl } = await kubectlAndHelm(machine);
+  await together([
+    launch.start(controllerManagerSpec(layout)),
+    applyAs({ ...kubernetes, KUBECTL: kubectl }, [BOOTSTRAP], machine),
+  ]);
+  return kubernetes;
 }
 
 interface Launcher {
@@ -144,17 +177,14 @@ async function redisEnv(stateDir: string, access: RedisAccess): Promise<Record<s
   };
 }
 
-function kubernetesEnv(layout: KubernetesLayout, tools: Tools): Record<string, string> {
+function kubernetesEnv(layout: KubernetesLayout): Record<string, string> {
   const of = (name: keyof Credentials["tokens"]): string => layout.credentials.kubeconfigOf(name);
   return {
-    TURNOUT_STATE: layout.stateDir,
     KUBECONFIG: of("admin"),
     KUBECONFIG_ADMIN: of("admin"),
     KUBECONFIG_OPERATOR: of("operator"),
     KUBECONFIG_USER: of("alice"),
     KUBECONFIG_USER2: of("bob"),
-    KUBECTL: tools.kubectl,
-    HELM: tools.helm,
     // kubectl's own discovery cache, which would lie in ~/.kube.
     KUBECACHEDIR: join(layout.stateDir, "kube-cache"),
     APISERVER_URL: apiServerUrl(layout),

@@ -1,7 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { createInterface } from "node:readline/promises";
-import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
+import { systemClock } from "../kube/clock.ts";
+import { millisOf } from "../lib/time.ts";
 import { CASES, type CaseResult, runConformance } from "../receiver/conformance.ts";
 import type { Case, Target } from "../receiver/conformance-play.ts";
 import { type Peer, sendTo } from "./conformance-send.ts";
@@ -14,7 +15,7 @@ It switches the tenants NAMESPACE/ID-CASE (default: conformance/probe-…), so p
 --wait-for-restart asks you to restart the receiver where a rule is about what it remembers.`;
 
 /** Receivers may cut \`appliedAt\` to seconds; only after more than one does a second effect show. */
-const APPLIED_AT_SHOWS_AFTER_MS = 1100;
+const APPLIED_AT_SHOWS_AFTER = millisOf(1100);
 
 class UsageError extends Error {}
 
@@ -27,14 +28,14 @@ interface Arguments {
 
 async function main(argv: readonly string[]): Promise<number> {
   const { peer, tenant, cases, waitForRestart } = await readArguments(argv);
-  const now = Date.now();
+  const now = systemClock.now();
   const target: Target = {
     send: (request) => sendTo(peer, request),
     tenant,
     run: String(now),
     epoch: Math.floor(now / 1000),
     authenticates: peer.token !== null,
-    pause: () => sleep(APPLIED_AT_SHOWS_AFTER_MS),
+    pause: () => systemClock.sleep(APPLIED_AT_SHOWS_AFTER),
     ...(waitForRestart ? { restart: askForRestart } : {}),
   };
   const counts = { passed: 0, failed: 0, notTried: 0 };

@@ -42,7 +42,10 @@ const MALFORMED_BODIES: readonly (readonly [what: string, body: Uint8Array])[] =
   ["constructor", utf8('{"constructor":{},' + JSON.stringify(contentOf(41)).slice(1))],
   ["a key given twice", utf8('{"version":42,' + JSON.stringify(contentOf(41)).slice(1))],
   ["17 levels", utf8(`{"deep":${"[".repeat(17)}${"]".repeat(17)},` + JSON.stringify(contentOf(41)).slice(1))],
-  ["bytes that are not UTF-8", Uint8Array.from([...utf8('{"x":"'), 0xff, ...utf8('"}')])],
+  [
+    "bytes that are not UTF-8",
+    Uint8Array.from([...utf8('{"x":"'), 0xff, ...utf8('",' + JSON.stringify(contentOf(41)).slice(1))]),
+  ],
   ["a lone surrogate", utf8('{"x":"\\ud800",' + JSON.stringify(contentOf(41)).slice(1))],
 ];
 

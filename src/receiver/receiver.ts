@@ -113,8 +113,6 @@ function seats(free: number): () => (() => void) | null {
 /** One request, from its headers to its answer. Never throws. */
 async function handle(exchange: Exchange, deps: ServeDeps, report: (event: ReceiverEvent) => void): Promise<void> {
   const { request, response } = exchange;
-  request.on("error", () => undefined); // a caller that hangs up is no bug of ours
-  response.on("error", () => undefined);
   try {
     const served = await serve(request, response, deps);
     report(eventOf(served));
