@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, rm, writeFile } from "node:fs/promises";
-import { createServer, type IncomingMessage } from "node:http";
+import { createServer, type IncomingMessage, request as httpRequest } from "node:http";
 import { createServer as createTlsServer, request } from "node:https";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -187,6 +187,26 @@ test("[SEC-30] without authentication, the other rules hold on loopback", async 
     "wrong-credential",
     "before-the-body",
   ]);
+  server.closeAllConnections();
+  await new Promise((resolve) => server.close(resolve));
+});
+
+test("[SEC-30] without authentication, a socket that is not a loopback address answers nobody", async () => {
+  await using folder = await trialFolder();
+  const receiver = createReceiver({
+    store: openMemoryStore(),
+    forgetsFences: true,
+    clock: wallClock,
+    allowUnauthenticated: true,
+    apply: async () => undefined,
+  });
+  const socketPath = join(folder.path, "socket");
+  const server = createServer(receiver);
+  await new Promise<void>((resolve) => server.listen(socketPath, resolve));
+  const outgoing = httpRequest({ socketPath, path: "/turnout/v1/tenants/prod/acme", agent: false }).end();
+  const [incoming] = (await once(outgoing, "response")) as [IncomingMessage];
+  incoming.resume();
+  expect(incoming.statusCode).toBe(401);
   server.closeAllConnections();
   await new Promise((resolve) => server.close(resolve));
 });

@@ -321,6 +321,89 @@ describe("closing", () => {
   });
 });
 
+describe("closing while", () => {
+  test("an operation that was given up still runs waits for it", async () => {
+    await using rig = await openReceiverRig({ holds: true });
+    const first = rig.put({ seq: 5 });
+    await isApplying(rig, "op5");
+    await rig.clock.advance(seconds(5));
+    expect((await first).status).toBe(500);
+    const closed = rig.receiver.close().then(() => "closed");
+    await timers(rig, 1);
+    expect(await Promise.race([closed, setImmediate("open")])).toBe("open");
+    rig.end("op5");
+    expect(await closed).toBe("closed");
+  });
+
+  test("somebody asks: the store may be closed at any moment, so nothing is read", async () => {
+    await using rig = await openReceiverRig();
+    await rig.put({ seq: 5 });
+    await rig.receiver.close();
+    expect(await rig.get()).toMatchObject({ status: 503, code: "Closing" });
+  });
+});
+
+test("one connection carries one request after the other", async () => {
+  await using rig = await openReceiverRig();
+  const socket = rig.raw();
+  const body = JSON.stringify({ deployUnit: { id: 1, name: "blue", version: 1 }, version: 1 });
+  const put = headersOf(`content-length: ${body.length}`) + body;
+  socket.write(put);
+  await until(
+    () => rig.events.length,
+    (count) => count === 1,
+  );
+  socket.write(put + put.replace("content-length", "connection: close\r\ncontent-length"));
+  expect((await readAll(socket)).match(/HTTP\/1.1 200 OK/g)).toHaveLength(3);
+  expect(rig.applied).toEqual(["op"]);
+});
+
+test("a caller that hangs up while its operation is applied changes nothing", async () => {
+  await using rig = await openReceiverRig({ holds: true });
+  const socket = rig.raw();
+  const body = JSON.stringify({ deployUnit: { id: 1, name: "blue", version: 1 }, version: 1 });
+  socket.write(headersOf(`content-length: ${body.length}`) + body);
+  await isApplying(rig, "op");
+  socket.destroy();
+  await until(
+    () => rig.requests[0]?.socket.destroyed,
+    (destroyed) => destroyed === true,
+  );
+  rig.end("op");
+  await until(
+    () => rig.events.length,
+    (count) => count === 1,
+  );
+  expect((await rig.get()).body).toMatchObject({ opId: "op", fence: fenceOf(5) });
+});
+
+test("answers carry what HTTP asks of them", async () => {
+  await using rig = await openReceiverRig();
+  const ask = async (line: string, token = TOKEN): Promise<string> => {
+    const socket = rig.raw();
+    socket.write(`${line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer ${token}\r\n\r\n`);
+    return (await readAll(socket)).toLowerCase();
+  };
+  const path = `/turnout/v1/tenants/${TENANT}`;
+  expect(await ask(`POST ${path}`)).toMatch(/^http\/1.1 405 [^]*\r\nallow: get, put\r\n/);
+  expect(await ask(`GET ${path}`, "nobody")).toMatch(/^http\/1.1 401 [^]*\r\nwww-authenticate: bearer\r\n/);
+  await rig.put({ seq: 5 });
+  expect(await ask(`GET ${path}`)).toMatch(/^http\/1.1 200 [^]*\r\ncache-control: no-store\r\n/);
+});
+
+test("GET of a tenant of which only a fence is known says which", async () => {
+  await using rig = await openReceiverRig({ holds: true });
+  const first = rig.put({ seq: 5 });
+  await isApplying(rig, "op5");
+  expect(await rig.get()).toEqual({
+    status: 404,
+    code: "UnknownTenant",
+    body: { code: "UnknownTenant", seen: fenceOf(5) },
+  });
+  rig.end("op5");
+  expect((await first).status).toBe(200);
+});
+
 describe("what is embedded wrongly", () => {
   const clock = new ManualClock();
   const apply = async (): Promise<void> => undefined;

@@ -187,4 +187,42 @@ describe("processes that share a store", () => {
     broken = false;
     expect(sayEnding(await carryOut(anOperation({ seq: 6 }), deps, forever))).toBe("applied 6");
   });
+
+  test("nor is one of which nobody knows whether its beginning was stored", async () => {
+    const { b, disk } = twoProcesses();
+    let broken = true;
+    const store: ReceiverStore = {
+      ...disk,
+      save: async (tenant, next) => {
+        const outcome = await disk.save(tenant, next);
+        if (broken) throw new Error("the answer is lost");
+        return outcome;
+      },
+    };
+    const deps = { ...b, store };
+    expect(sayEnding(await carryOut(anOperation({ seq: 5 }), deps, forever))).toBe("StoreUnavailable");
+    broken = false;
+    expect(sayEnding(await carryOut(anOperation({ seq: 6 }), deps, forever))).toBe("applied 6");
+  });
+
+  test("[S8] the operation of another process that was faster is waited for, whatever fails here afterwards", async () => {
+    const { a, b, disk } = twoProcesses();
+    let looks = 0;
+    const store: ReceiverStore = {
+      ...disk,
+      load: async (tenant) => {
+        looks += 1;
+        if (looks === 2) throw new Error("the connection is gone");
+        return disk.load(tenant);
+      },
+      save: async (tenant, next) => {
+        void carryOut(anOperation({ seq: 5, opId: "faster" }), a, forever); // held
+        await new Promise(setImmediate);
+        return disk.save(tenant, next);
+      },
+    };
+    expect(sayEnding(await carryOut(anOperation({ seq: 6 }), { ...b, store }, forever))).toBe("StoreUnavailable");
+    expect((await disk.load(TENANT))?.opId).toBe("faster");
+    expect(sayEnding(await carryOut(anOperation({ seq: 6 }), b, forever))).toBe("Busy");
+  });
 });

@@ -46,3 +46,13 @@ test("only so many tenants are watched; the one watched longest makes room", asy
   expect(others.mayRun("c", running(3))).toBe(false);
   expect(others.mayRun("a", running(3))).toBe(true);
 });
+
+test("a tenant at rest takes no place", async () => {
+  const { clock, others } = watch(2);
+  others.mayRun("a", running(3));
+  others.mayRun("b", running(3));
+  others.mayRun("b", aRecord({ unsettled: "no" }));
+  others.mayRun("c", running(3));
+  await clock.advance(seconds(10));
+  expect(others.mayRun("a", running(3))).toBe(false); // still watched
+});
