@@ -99,7 +99,7 @@ export async function compose(options: OperatorOptions, seams: Seams): Promise<O
     await effects.close();
     await api.transport.close();
     await server.close();
-    log.close();
+    await log.close();
   };
   const run = async (signal: AbortSignal): Promise<void> => {
     try {

@@ -1,3 +1,5 @@
+// cli: what people call from a terminal: arguments in, tables and exit codes out.
+// Nothing here decides about a switch; what it shows comes from the cluster or from a receiver and is escaped first.
 import { readFile } from "node:fs/promises";
 import { createInterface } from "node:readline/promises";
 import { parseArgs } from "node:util";

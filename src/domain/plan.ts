@@ -14,7 +14,6 @@ import {
   type StageSpec,
   type TaskSpec,
 } from "./stored.ts";
-import type { PlanSettings } from "./task.ts";
 
 /** write: changes data beside a companion record; announce: tells others; read and gate change nothing. */
 export type Effect = "write" | "announce" | "read" | "gate";
@@ -85,6 +84,11 @@ export interface Planned {
   readonly idempotent: boolean;
   /** One line for `dryRun`. */
   readonly preview: string;
+}
+
+export interface PlanSettings {
+  readonly endpoints: Readonly<Record<string, EndpointFacts>>;
+  readonly defaults: EffectiveDefaults;
 }
 
 /** Everything a plan follows from. */

@@ -3,7 +3,7 @@ import type { Fence } from "../lib/fence.ts";
 import type { Json } from "../lib/json.ts";
 import type { Instant, Millis } from "../lib/time.ts";
 import type { Phase } from "./phase.ts";
-import type { EndpointFacts, StagePlanner } from "./plan.ts";
+import type { PlanSettings, StagePlanner } from "./plan.ts";
 import type { Because, WaitingReason } from "./reasons.ts";
 import type {
   Answer,
@@ -11,7 +11,6 @@ import type {
   Control,
   Direction,
   Drift,
-  EffectiveDefaults,
   Issue,
   Outputs,
   StageSpec,
@@ -85,10 +84,6 @@ export interface TaskView {
   readonly crowd: { readonly holding: number; readonly most: number };
   /** Events of this task that must be out before the watch forgets it. */
   readonly eventsPending: boolean;
-}
-export interface PlanSettings {
-  readonly endpoints: Readonly<Record<string, EndpointFacts>>;
-  readonly defaults: EffectiveDefaults;
 }
 
 /** One attempt, as claimed. */

@@ -1,6 +1,6 @@
-import type { StagePlanner, UndoPart } from "./plan.ts";
+import type { StagePlanner, UndoPart, PlanSettings } from "./plan.ts";
 import type { StageEntry, Status, TaskSpec } from "./stored.ts";
-import type { PlanSettings, TaskView } from "./task.ts";
+import type { TaskView } from "./task.ts";
 
 /** One claim of the undo plan. `again`: a second look after everything that was sent without a fence must have arrived. */
 export interface UndoStep extends UndoPart {
