@@ -55,7 +55,11 @@ async function runAgainst(mistake: Mistake | null, only: string | null) {
   const target: Target = {
     ...freshRun(),
     authenticates: true,
-    send: (request) => sendTo({ origin: wrong.origin, token: folder.token, timeoutMs: mistake === "readsBodyFirst" ? 500 : 10_000 }, request),
+    send: (request) =>
+      sendTo(
+        { origin: wrong.origin, token: folder.token, timeoutMs: mistake === "readsBodyFirst" ? 500 : 10_000 },
+        request,
+      ),
     restart: async () => wrong.restart(),
     failNext: async (tenant) => wrong.failNext(tenant),
     effects: async (tenant) => wrong.effects(tenant),
