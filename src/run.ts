@@ -1,0 +1,106 @@
+import { hostname } from "node:os";
+import { parseArgs } from "node:util";
+import { formatProblem } from "./infra/config/problems.ts";
+import { loadSettings } from "./infra/config/load-settings.ts";
+import { ConnectionError, type ConnectionChoice, loadConnection } from "./kube/connection.ts";
+import { compose, type Seams } from "./operator.ts";
+
+const USAGE = `turnout: the operator
+
+  --settings PATH     file {operator, endpoints} or folder with operator.json and endpoints.json (required)
+  --kubeconfig FILE   cluster to work on; in a pod its service account is used instead
+  --context NAME      context of the kubeconfig
+  --namespace NS      only tasks of this namespace (default: all)
+  --identity NAME     lease identity (default: POD_NAME, else host name and a random part)
+
+Exit codes: 0 stopped as asked, 1 failed, 2 wrong arguments or settings, 130 stopped at once by a second signal.
+`;
+
+interface Arguments {
+  readonly settings: string;
+  readonly choice: ConnectionChoice;
+  readonly namespace: string | null;
+  readonly identity: string;
+}
+
+function argumentsOf(args: readonly string[], { env, rng }: Seams): Arguments | null {
+  const text = { type: "string" } as const;
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      settings: text,
+      kubeconfig: text,
+      context: text,
+      namespace: text,
+      identity: text,
+      help: { type: "boolean", short: "h" },
+    },
+  });
+  if (values.help === true || values.settings === undefined) return null;
+  const inCluster = env["KUBERNETES_SERVICE_HOST"] !== undefined && values.kubeconfig === undefined;
+  return {
+    settings: values.settings,
+    choice: {
+      inCluster,
+      ...(values.kubeconfig === undefined ? {} : { kubeconfig: values.kubeconfig }),
+      ...(values.context === undefined ? {} : { context: values.context }),
+    },
+    namespace: values.namespace ?? null,
+    // Two processes with one identity would both believe in their lease: only a pod's name is known to be unique and lasting.
+    identity: values.identity ?? env["POD_NAME"] ?? `${hostname()}-${rng.id().slice(0, 8)}`,
+  };
+}
+
+/** Runs the operator until it is signalled. Gives the exit code; throws nothing but bugs. */
+export async function runOperator(args: readonly string[], seams: Seams): Promise<number> {
+  try {
+    return await run(args, seams);
+  } catch (error) {
+    console.error(error instanceof ConnectionError ? error.message : error);
+    return 1;
+  }
+}
+
+async function run(args: readonly string[], seams: Seams): Promise<number> {
+  let given: Arguments | null;
+  try {
+    given = argumentsOf(args, seams);
+  } catch (error) {
+    console.error(`${error instanceof Error ? error.message : String(error)}\n\n${USAGE}`);
+    return 2;
+  }
+  if (given === null) {
+    console.error(USAGE);
+    return args.includes("--help") || args.includes("-h") ? 0 : 2;
+  }
+  const loaded = await loadSettings(given.settings);
+  if (!loaded.ok) {
+    console.error(`${given.settings}: ${loaded.problems.length} problem(s), nothing was started`);
+    for (const problem of loaded.problems) console.error(`  ${formatProblem(problem)}`);
+    return 2;
+  }
+  const operator = await compose(
+    {
+      connection: loadConnection(given.choice),
+      settings: loaded.settings,
+      namespace: given.namespace,
+      identity: given.identity,
+    },
+    seams,
+  );
+  operator.log.info({ identity: given.identity, listen: operator.health.address }, "started");
+  await operator.run(untilSignalled());
+  return 0;
+}
+
+/** The first signal ends what is under way and stores it; the second ends the process at once. */
+function untilSignalled(): AbortSignal {
+  const stop = new AbortController();
+  for (const name of ["SIGINT", "SIGTERM"] as const) {
+    process.on(name, () => {
+      if (stop.signal.aborted) process.exit(130);
+      stop.abort(new Error(`stopped by ${name}`));
+    });
+  }
+  return stop.signal;
+}
