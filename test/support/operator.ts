@@ -1,0 +1,24 @@
+import { appendFileSync } from "node:fs";
+import { plainBoundary } from "../../src/lib/seams.ts";
+import { systemResolve } from "../../src/infra/egress/resolve.ts";
+import { systemClock, systemRng } from "../../src/kube/clock.ts";
+import { runOperator } from "../../src/run.ts";
+import { crashingBoundary, parsePlan } from "./crash-points.ts";
+import { skewedClock } from "./skewed-clock.ts";
+
+// The shipped operator with the seams of a test: it can kill itself at a crash point, live by a wrong clock, and write down every
+// address that it connects to. The shipped bundle has none of this.
+
+const { TURNOUT_TEST_BOUNDARY: boundary, TURNOUT_TEST_CLOCK: clock, TURNOUT_TEST_SOCKETS: sockets } = process.env;
+
+process.exitCode = await runOperator(process.argv.slice(2), {
+  clock: clock === undefined ? systemClock : skewedClock(systemClock, clock),
+  rng: systemRng,
+  boundary: boundary === undefined ? plainBoundary : crashingBoundary(parsePlan(boundary)),
+  resolve: systemResolve,
+  env: process.env,
+  logTo: { fd: 1 },
+  ...(sockets === undefined
+    ? {}
+    : { onConnected: (connected) => appendFileSync(sockets, `${JSON.stringify(connected)}\n`) }),
+});
