@@ -1,5 +1,6 @@
 // cli: what people call from a terminal: arguments in, tables and exit codes out.
 // Nothing here decides about a switch; what it shows comes from the cluster or from a receiver and is escaped first.
+import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { createInterface } from "node:readline/promises";
 import { parseArgs } from "node:util";
@@ -118,9 +119,13 @@ async function readText(path: string): Promise<string> {
 
 async function askForRestart(): Promise<void> {
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  const gone = once(terminal, "close").then(() => {
+    throw new UsageError("--wait-for-restart needs somebody at the terminal");
+  });
   try {
-    await terminal.question("Kill the receiver now, start it again, then press Enter. ");
+    await Promise.race([terminal.question("Kill the receiver now, start it again, then press Enter. "), gone]);
   } finally {
+    gone.catch(() => undefined);
     terminal.close();
   }
 }

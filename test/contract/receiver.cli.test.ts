@@ -10,8 +10,12 @@ import { openWrongReceiver } from "../support/wrong-receiver.ts";
 
 const CLI = fileURLToPath(new URL("../../src/cli/conformance.ts", import.meta.url));
 
-async function conformance(...args: readonly string[]) {
-  const child = spawn(process.execPath, [CLI, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+const conformance = (...args: readonly string[]) => answering("", ...args);
+
+/** With a person who types this, then goes away. */
+async function answering(typed: string, ...args: readonly string[]) {
+  const child = spawn(process.execPath, [CLI, ...args], { stdio: ["pipe", "pipe", "pipe"] });
+  child.stdin.end(typed);
   const exited = new Promise<number | null>((resolve) => child.once("exit", resolve));
   const [out, err] = await Promise.all([text(child.stdout), text(child.stderr)]);
   return { out, err, code: await exited };
@@ -45,6 +49,19 @@ describe("npm run conformance", () => {
     expect(out).toMatch(/→ expected 412, got 200/);
     expect(err).toContain("--only lower-fence");
     expect(code).toBe(1);
+  });
+
+  test("asks for a restart where a rule is about memory, and needs somebody to answer", async () => {
+    await using folder = await trialFolder();
+    await using right = await openWrongReceiver(folder.token, null);
+    const args = [right.origin, "--token-file", folder.tokenFile, "--only", "restart-fence", "--wait-for-restart"];
+    const { out, err, code } = await answering("\n", ...args);
+    expect(err).toContain("Kill the receiver now");
+    expect(out).toMatch(/^1 passed, 0 failed, 0 not tried$/m);
+    expect(code).toBe(0);
+    const alone = await answering("", ...args);
+    expect(alone.out).toMatch(/^FAILED +restart-fence /m);
+    expect(alone.code).toBe(1);
   });
 
   test("fails where nothing answers", async () => {

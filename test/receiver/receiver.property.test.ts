@@ -13,6 +13,9 @@ const delivery = fc.record({
 });
 const deliveries = fc.array(delivery, { maxLength: 12 });
 
+/** One commit, one answer (testing.md, section 9). */
+const SETTINGS = { numRuns: 2000, seed: Number.parseInt(process.env.TURNOUT_TEST_SEED ?? "1", 16) | 0 };
+
 interface Delivery {
   readonly seq: number;
   readonly back: number;
@@ -30,7 +33,7 @@ test("[S8] [S10] effects happen in the order of their fences, whatever arrives a
       const fences = effects.map(({ seq }) => seq);
       expect(fences).toEqual(fences.toSorted((a, b) => a - b));
     }),
-    { numRuns: 2000 },
+    SETTINGS,
   );
 });
 
@@ -46,7 +49,7 @@ test("[S26] what GET says is in force is the last effect, or it names the operat
       expect(settledView ? view.opId : last?.opId).toBe(last?.opId);
       expect(last === undefined || Number(record?.fence.slice(-8)) >= last.seq).toBe(true);
     }),
-    { numRuns: 2000 },
+    SETTINGS,
   );
 });
 
@@ -60,7 +63,7 @@ test("[S30] what was refused leaves nothing behind", async () => {
       const refused = /^(?:Fenced|Diverged|ContentDiffers)/.test(said);
       expect(refused ? await disk.load(TENANT) : before).toEqual(before);
     }),
-    { numRuns: 2000 },
+    SETTINGS,
   );
 });
 
@@ -74,6 +77,6 @@ test("[S8] after an undo settled, no older claim has an effect", async () => {
       for (const each of late) await run(operationOf(each), each.fault);
       expect(effects.slice(undone)).toEqual([]);
     }),
-    { numRuns: 2000 },
+    SETTINGS,
   );
 });
