@@ -42,10 +42,15 @@ const refused = (code: RefusalCode, cause?: unknown): Ending => ({ is: "refused"
 /**
  * Judges an operation and, where it may, carries it out. Before: the turn of its tenant is ours. The fence is stored before
  * `apply` is called and what is in force after it, so a crash at any point leaves either nothing, or a fence that refuses
- * everything older and an operation that is done again. Never throws.
+ * everything older and an operation that is done again.
  */
 export async function carryOut(operation: Operation, deps: CarryOutDeps, signal: AbortSignal): Promise<Ending> {
-  const { store, others } = deps;
+  const admitted = await admit(operation, deps);
+  return "is" in admitted ? admitted : applyAndSettle(operation, admitted, deps, signal);
+}
+
+/** The record of the operation as begun, stored; or how it ended without an effect. */
+async function admit(operation: Operation, { store, others }: CarryOutDeps): Promise<TenantRecord | Ending> {
   const { tenant } = operation;
   let begun: TenantRecord | null = null;
   try {
@@ -64,15 +69,14 @@ export async function carryOut(operation: Operation, deps: CarryOutDeps, signal:
           break;
         case "apply":
           begun = verdict.next;
-          if ((await store.save(tenant, begun)) === "stored")
-            return await applyAndSettle(operation, begun, deps, signal);
+          if ((await store.save(tenant, begun)) === "stored") return begun;
           break;
       }
       begun = null; // another process wrote in between
     }
     return refused("Busy");
   } catch (cause) {
-    // Nothing was applied. The beginning may have been stored nevertheless: nobody need wait for it.
+    // The beginning may have been stored nevertheless: nobody need wait for it.
     if (begun !== null) others.ended(tenant, begun.revision);
     return refused("StoreUnavailable", cause);
   }

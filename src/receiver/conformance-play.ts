@@ -122,6 +122,7 @@ export function openPlay(target: Target, caseId: string): Play {
 
 interface Epoch {
   known: number | null;
+  reading?: Promise<void>;
 }
 
 function playOn(target: Target, { namespace, tenantId }: Target["tenant"], epoch: Epoch): Play {
@@ -139,7 +140,7 @@ function playOn(target: Target, { namespace, tenantId }: Target["tenant"], epoch
     opId,
     get: (over = {}) => send({ method: "GET", path, headers: {}, as: "known", ...over }),
     put: async (put) => {
-      epoch.known ??= await epochAbove(play);
+      await (epoch.reading ??= readEpoch(play, epoch));
       const headers: Readonly<Record<string, string | undefined>> = {
         "turnout-tenant": tenant,
         "turnout-fence": fence(put.seq),
@@ -184,12 +185,12 @@ const present = (headers: Readonly<Record<string, string | undefined>>): Readonl
   Object.fromEntries(Object.entries(headers).filter((entry): entry is [string, string] => entry[1] !== undefined));
 
 /** Fences are remembered for ever, so a run on tenants of an earlier one begins above what is remembered. */
-async function epochAbove(play: Play): Promise<number> {
+async function readEpoch(play: Play, epoch: Epoch): Promise<void> {
   const answer = await play.get();
   const json = jsonOf(answer);
   const seen = at(json, "/fence") ?? at(json, "/seen");
   const known = typeof seen === "string" ? (parseFence(seen)?.epoch ?? 0) : 0;
-  return Math.max(known + 1, play.target.epoch);
+  epoch.known = Math.max(known + 1, play.target.epoch);
 }
 
 /** The answer's JSON; null where it is none. */

@@ -66,7 +66,7 @@ export function createReceiver(options: ReceiverOptions): Receiver {
   const inHand = new Set<Promise<unknown>>();
   const track = (work: Promise<unknown>): void => {
     inHand.add(work);
-    void work.finally(() => inHand.delete(work));
+    void Promise.allSettled([work]).then(() => inHand.delete(work));
   };
   const lease = millisOf(2 * limits.applyTimeout);
   const deps: ServeDeps = {
@@ -93,7 +93,7 @@ export function createReceiver(options: ReceiverOptions): Receiver {
     {
       close: async () => {
         closing.abort();
-        await within(Promise.all(inHand), { timeout: limits.applyTimeout, clock }, undefined);
+        await within(Promise.allSettled(inHand), { timeout: limits.applyTimeout, clock }, undefined);
       },
     },
   );

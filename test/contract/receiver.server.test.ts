@@ -172,6 +172,19 @@ describe("failures", () => {
     expect(rig.applied).toEqual(["op5"]);
   });
 
+  test("a bug after the effect is answered as unknown, ends no process and leaves the tenant free", async () => {
+    await using rig = await openReceiverRig();
+    const now = rig.clock.now.bind(rig.clock);
+    rig.clock.now = () => {
+      throw new Error("bug");
+    };
+    expect(await rig.put({ seq: 5 })).toMatchObject({ status: 500, code: "Internal" });
+    expect(rig.applied).toEqual(["op5"]);
+    rig.clock.now = now;
+    expect((await rig.put({ seq: 6, opId: "op5", version: 5 })).status).toBe(200);
+    await rig.receiver.close();
+  });
+
   test("a log that throws changes no answer", async () => {
     await using rig = await openReceiverRig({
       report: () => {
