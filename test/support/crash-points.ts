@@ -69,11 +69,13 @@ export function crashingBoundary({ points, trace }: Plan): Boundary {
       const name = `${point.class}#${n} ${point.subject ?? ""}`;
       note(`before ${name}`);
       const before = due(point, n, "before");
-      if (before !== undefined) return end(before.action, point, "before") as Awaited<ReturnType<typeof send>>;
+      if (before?.action === "cut") return loseConnection(point, "before") as Awaited<ReturnType<typeof send>>;
+      signal(before?.action);
       const answer = await send();
       note(`sent ${name}`);
       const sent = due(point, n, "sent");
-      if (sent !== undefined) return end(sent.action, point, "sent") as typeof answer;
+      if (sent?.action === "cut") return loseConnection(point, "sent") as typeof answer;
+      signal(sent?.action);
       const done = due(point, n, "done");
       if (done !== undefined) {
         dieFirst = () => {
@@ -88,14 +90,14 @@ export function crashingBoundary({ points, trace }: Plan): Boundary {
   };
 }
 
-function signal(action: Action): void {
+/** SIGKILL ends the process here. SIGSTOP holds it here until somebody sends SIGCONT. */
+function signal(action: Action | undefined): void {
   if (action === "kill") process.kill(process.pid, "SIGKILL");
   if (action === "stop") process.kill(process.pid, "SIGSTOP");
 }
 
-/** Ends or stops the process, or loses the connection. Afterwards, for a process that goes on: what it would have seen. */
-function end(action: Action, point: Point, position: "before" | "sent"): unknown {
-  signal(action);
+/** What code sees whose connection is reset before or after the request was carried out. */
+function loseConnection(point: Point, position: "before" | "sent"): unknown {
   const nothingSent = position === "before";
   if (point.class.startsWith("api/")) throw new NoAnswer(nothingSent ? "Refused" : "Ambiguous", "ECONNRESET");
   const about = { endpoint: "test", address: "test" };
