@@ -25,5 +25,5 @@ function parseStep(rule: string): { readonly by: number; readonly at: number } {
   const [, sign = "", by = "", at = ""] = /^step:([+-])([^@]+)@(.+)$/.exec(rule) ?? [];
   const [amount, moment] = [parseDuration(by), parseDuration(at)];
   if (amount === null || moment === null) throw new Error(`TURNOUT_TEST_CLOCK: ${rule} is no step`);
-  return { by: sign === "-" ? -amount : amount, at: moment };
+  return { by: sign === "-" ? 0 - amount : amount, at: moment };
 }
