@@ -77,6 +77,11 @@ interface LeaseSpec {
   readonly leaseTransitions?: number;
 }
 
+interface Call {
+  readonly signal?: AbortSignal;
+  readonly timeout?: Millis;
+}
+
 interface Held {
   readonly lease: KubeObject;
   /** Monotonic time before the renewing request was sent. */
@@ -147,9 +152,9 @@ class LeaseElection implements Election {
   async #tryToTake(signal: AbortSignal): Promise<Held | null> {
     const { clock, log } = this.#options;
     try {
-      const lease = await this.#read(signal);
+      const lease = await this.#read({ signal });
       const renewedAt = clock.monotonic();
-      if (lease === null) return { lease: this.#note(await this.#create(signal)), renewedAt };
+      if (lease === null) return { lease: this.#note(await this.#create({ signal })), renewedAt };
       this.#note(lease);
       const { holder } = this.#seen ?? { holder: null };
       if (holder !== null && holder !== this.identity && this.#expiresIn() > 0) return null;
@@ -182,10 +187,8 @@ class LeaseElection implements Election {
   async #renew(held: Held): Promise<string | null> {
     const { clock, log } = this.#options;
     const renewedAt = clock.monotonic();
-    const timeout = millisOf(Math.min(REQUEST_TIMEOUT, this.#renewLeft(held)));
-    if (timeout <= 0) return null;
     try {
-      const lease = await this.#write(held.lease, this.#renewed(held.lease), { timeout });
+      const lease = await this.#write(held.lease, this.#renewed(held.lease), this.#inTime(held));
       this.#held = { lease: this.#note(lease), renewedAt };
       return null;
     } catch (error) {
@@ -199,7 +202,7 @@ class LeaseElection implements Election {
   /** After a conflict or a lost answer: somebody took it, or touched it, or it was our own write that came through. */
   async #lookAgain(held: Held): Promise<string | null> {
     try {
-      const lease = (await this.#read()) ?? (await this.#create());
+      const lease = (await this.#read(this.#inTime(held))) ?? (await this.#create(this.#inTime(held)));
       this.#note(lease);
       if (holderOf(lease) !== this.identity) return holderOf(lease) ?? "";
       this.#held = { lease, renewedAt: held.renewedAt };
@@ -271,27 +274,28 @@ class LeaseElection implements Election {
     return { holderIdentity: this.identity, leaseDurationSeconds, renewTime: this.#wallTime() };
   }
 
-  async #read(signal?: AbortSignal): Promise<KubeObject | null> {
+  /** No request of a holder may keep him from noticing that his time is over. */
+  #inTime(held: Held): Call {
+    return { timeout: millisOf(Math.min(REQUEST_TIMEOUT, this.#renewLeft(held))) };
+  }
+
+  async #read(call: Call): Promise<KubeObject | null> {
     try {
-      return await this.#options.client.get(LEASES, this.#ref, {
-        lane: "lease",
-        timeout: REQUEST_TIMEOUT,
-        ...signalOf(signal),
-      });
+      return await this.#options.client.get(LEASES, this.#ref, { lane: "lease", timeout: REQUEST_TIMEOUT, ...call });
     } catch (error) {
       if (isNotFound(error)) return null;
       throw error;
     }
   }
 
-  #create(signal?: AbortSignal): Promise<KubeObject> {
+  #create(call: Call): Promise<KubeObject> {
     const { namespace, name } = this.#options;
     const spec: LeaseSpec = { ...this.#fresh(), acquireTime: this.#wallTime(), leaseTransitions: 0 };
-    const options = { lane: "lease", point: POINT, timeout: REQUEST_TIMEOUT, ...signalOf(signal) } as const;
+    const options = { lane: "lease", point: POINT, timeout: REQUEST_TIMEOUT, ...call } as const;
     return this.#options.client.create(LEASES, { metadata: { namespace, name }, spec }, options);
   }
 
-  #write(lease: KubeObject, spec: LeaseSpec, call: { signal?: AbortSignal; timeout?: Millis }): Promise<KubeObject> {
+  #write(lease: KubeObject, spec: LeaseSpec, call: Call): Promise<KubeObject> {
     const options = { lane: "lease", point: POINT, timeout: REQUEST_TIMEOUT, ...call } as const;
     return this.#options.client.replace(LEASES, { ...lease, spec }, options);
   }
@@ -304,9 +308,6 @@ class LeaseElection implements Election {
     return `${this.#options.namespace}/${this.#options.name}`;
   }
 }
-
-const signalOf = (signal: AbortSignal | undefined): { readonly signal?: AbortSignal } =>
-  signal === undefined ? {} : { signal };
 
 const specOf = ({ spec }: KubeObject): LeaseSpec => Object(spec) as LeaseSpec;
 

@@ -5,7 +5,7 @@ import { NoAnswer } from "../../src/kube/errors.ts";
 import { type Election, openElection, type Term } from "../../src/kube/lease.ts";
 import type { KubeLog } from "../../src/kube/log.ts";
 import { formatMicroTime } from "../../src/kube/micro-time.ts";
-import type { Rng } from "../../src/lib/seams.ts";
+import type { KubeRequest, Rng } from "../../src/lib/seams.ts";
 import { instantOf, millisOf, minutes, plus, seconds } from "../../src/lib/time.ts";
 import { statusAnswer } from "../support/fake-kube-transport.ts";
 import { type FakeLeaseServer, openFakeLeaseServer } from "../support/fake-lease-server.ts";
@@ -184,6 +184,20 @@ describe("holding it", () => {
     await clock.advance(millisOf(1));
     expect([a.election.isLeader, term.lost.aborted]).toEqual([false, true]);
     expect(a.warnings.at(-1)).toBe("the lease is lost: not renewed for 10 s");
+  });
+
+  test("[L7] silence ends it on time: no request of the holder lasts beyond his deadline", async () => {
+    const { server, clock, term } = await leading();
+    const silent = async ({ timeout }: KubeRequest): Promise<never> => {
+      await clock.sleep(timeout);
+      throw lost;
+    };
+    server.fail("PUT", ...Array.from({ length: 20 }, () => ({ reply: silent })));
+    server.fail("GET", ...Array.from({ length: 20 }, () => ({ reply: silent })));
+    await clock.advance(millisOf(9999));
+    expect(term.lost.aborted).toBe(false);
+    await clock.advance(millisOf(1));
+    expect(term.lost.aborted).toBe(true);
   });
 
   test("[L7] a process that was stopped does not lead when it wakes, even before it has noticed", async () => {
