@@ -8,6 +8,9 @@ export interface Outgoing {
   /** When it was recorded, as MicroTime. */
   time: string;
   attempts: number;
+  isSending: boolean;
+  /** The heartbeat that came while this one was on the wire: counts must not overtake each other. */
+  next: EventToRecord | null;
 }
 
 /**

@@ -95,6 +95,7 @@ class Recorder implements EventRecorder {
   record(event: EventToRecord): void {
     const heartbeat = this.#heartbeats.get(eventNameOf(event));
     if (this.#isClosed) this.#dropped("unavailable");
+    else if (heartbeat?.isSending) heartbeat.next = event;
     else if (heartbeat !== undefined) Object.assign(heartbeat, { event, time: this.#now() });
     else if (event.importance === "terminal") this.#recordTerminal(event);
     else if (isFollowing(event) || this.#budget.take(event.regarding.uid)) this.#enqueue(event);
@@ -144,7 +145,7 @@ class Recorder implements EventRecorder {
   }
 
   #enqueue(event: EventToRecord): void {
-    this.#queueUp({ event, time: this.#now(), attempts: 0 });
+    this.#queueUp({ event, time: this.#now(), attempts: 0, isSending: false, next: null });
     this.#pump();
   }
 
@@ -172,15 +173,19 @@ class Recorder implements EventRecorder {
   }
 
   async #send(outgoing: Outgoing): Promise<void> {
-    this.#heartbeats.delete(eventNameOf(outgoing.event));
+    outgoing.isSending = true;
     const { isGood, drop } = await this.#write(outgoing).then(
       () => ({ isGood: true, drop: null }),
       (error: unknown) => this.#judge(outgoing, error),
     );
+    outgoing.isSending = false;
     if (isGood) this.#failures = 0;
     else this.#backOff();
-    if (isGood || drop !== null) this.#settle(outgoing, drop);
-    else this.#queueUp(outgoing);
+    const { next } = outgoing;
+    if (isGood || drop !== null) {
+      this.#settle(outgoing, drop);
+      if (next !== null) this.#enqueue(next);
+    } else this.#queueUp({ ...outgoing, event: next ?? outgoing.event, next: null });
   }
 
   #write({ event, time }: Outgoing): Promise<unknown> {
@@ -192,7 +197,7 @@ class Recorder implements EventRecorder {
     const create = (): Promise<unknown> => client.create(EVENTS, object, options);
     if (!isFollowing(event)) return create();
     return client.mergePatch(EVENTS, ref, { series: object.series }, options).catch((error: unknown) => {
-      if (isNotFound(error)) return create();
+      if (isNotFound(error) && this.#budget.take(event.regarding.uid)) return create();
       throw error;
     });
   }
@@ -200,6 +205,7 @@ class Recorder implements EventRecorder {
   /** `isGood`: the API server answered. `drop`: it will not be tried again, null for a written one. */
   #judge(outgoing: Outgoing, error: unknown): { readonly isGood: boolean; readonly drop: DropReason | null } {
     if (isAlreadyExists(error)) return { isGood: true, drop: null };
+    if (isNotFound(error) && error.verb === "patch") return { isGood: true, drop: "budget" };
     if (isNamespaceTerminating(error) || isNotFound(error)) return { isGood: true, drop: "namespace" };
     const { log } = this.#options;
     const message = error instanceof Error ? error.message : "unknown";
@@ -226,10 +232,8 @@ class Recorder implements EventRecorder {
   /** Out of the recorder's hands: written, or dropped for that reason. */
   #settle({ event }: Outgoing, drop: DropReason | null): void {
     const { uid } = event.regarding;
-    if (drop !== null) {
-      this.#heartbeats.delete(eventNameOf(event));
-      this.#dropped(drop);
-    }
+    if (event.series !== undefined) this.#heartbeats.delete(eventNameOf(event));
+    if (drop !== null) this.#dropped(drop);
     if (event.importance !== "terminal") return;
     const left = (this.#terminal.get(uid) ?? 1) - 1;
     if (left > 0) this.#terminal.set(uid, left);

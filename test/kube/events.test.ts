@@ -6,7 +6,7 @@ import { EVENT_BURST, EVENT_REFILL, openEventBudget } from "../../src/kube/event
 import { type DropReason, type EventRecorder, openEventRecorder, type RecorderOptions } from "../../src/kube/events.ts";
 import { NoAnswer } from "../../src/kube/errors.ts";
 import { formatMicroTime } from "../../src/kube/micro-time.ts";
-import type { Rng } from "../../src/lib/seams.ts";
+import type { KubeRequest, KubeResponse, Rng } from "../../src/lib/seams.ts";
 import { millisOf, minutes, plus, seconds } from "../../src/lib/time.ts";
 import { type FakeKube, ok, openFakeKube, type Reply, statusAnswer } from "../support/fake-kube-transport.ts";
 import { aWidget } from "../support/kube-objects.ts";
@@ -191,6 +191,34 @@ describe("a heartbeat", () => {
         .filter(({ method }) => method === "PATCH")
         .map(({ body }) => (body as { series: { count: number } }).series.count),
     ).toEqual([4]);
+  });
+
+  test("never overtakes another one on the wire: counts only grow", async () => {
+    const rig = open();
+    const counts: number[] = [];
+    const slow = async ({ body }: KubeRequest): Promise<Partial<KubeResponse>> => {
+      const { series } = body as { series?: { count: number } };
+      await rig.clock.sleep(seconds(series?.count === 2 ? 5 : 1));
+      counts.push(series?.count ?? 1);
+      return ok(aWidget("event", 1));
+    };
+    rig.kube.on(`POST ${PATH}`, slow);
+    rig.kube.on(`PATCH ${PATH}/${eventNameOf(anEvent(7))}`, slow, slow, new NoAnswer("Ambiguous", "Timeout"), slow);
+    for (let count = 1; count <= 9; count += 1) {
+      rig.recorder.record(anEvent(7, { count }));
+      await rig.clock.advance(millisOf(700));
+    }
+    await rig.clock.advance(minutes(1));
+    expect([counts, rig.recorder.depth]).toEqual([[1, 2, 9], 0]);
+  });
+
+  test("whose Event is not there is left out where the object's budget is used up", async () => {
+    const rig = open();
+    rig.kube.on(`PATCH ${PATH}/${eventNameOf(anEvent(70))}`, statusAnswer(404, "NotFound"));
+    for (let i = 1; i <= EVENT_BURST; i += 1) rig.recorder.record(anEvent(i));
+    rig.recorder.record(anEvent(70, { count: 5 }));
+    await rig.clock.advance(NOW);
+    expect([rig.notes().length, rig.dropped]).toEqual([EVENT_BURST, ["budget"]]);
   });
 
   test("following the first costs nothing of the object's budget", async () => {
