@@ -50,7 +50,8 @@ export async function startServers(wanted: Wanted, machine: Machine, atEnd: Asyn
   const space = await statfs(stateDir);
   if (space.bavail * space.bsize < LEAST_SPACE)
     throw PROBLEM.diskFull({ path: stateDir, free: await freeSpace(stateDir) });
-  for (const folder of ["logs", "data", "certs", "kube-cache", "secrets"]) await makePrivateFolder(join(stateDir, folder));
+  for (const folder of ["logs", "data", "certs", "kube-cache", "secrets"])
+    await makePrivateFolder(join(stateDir, folder));
 
   const launch = launcher(wanted, machine, atEnd);
   const env = serverVariables(stateDir, machine);
@@ -69,7 +70,7 @@ export async function startServers(wanted: Wanted, machine: Machine, atEnd: Asyn
     await beside();
     return { servers: launch.servers, env: given };
   }
-  const kubernetes = await startControlPlane(wanted, { machine, launch, beside, env });
+  const kubernetes = await startControlPlane(wanted, { machine, launch, beside, env, kubectl: tools.kubectl });
   return { servers: launch.servers, env: { ...kubernetes, ...given } };
 }
 
@@ -79,11 +80,12 @@ interface Around {
   /** Starts what needs no control plane, while the API server starts. */
   readonly beside: () => Promise<void>;
   readonly env: Readonly<Record<string, string>>;
+  readonly kubectl: string;
 }
 
 async function startControlPlane(
   { stateDir, audit }: Wanted,
-  { machine, launch, beside, env }: Around,
+  { machine, launch, beside, env, kubectl }: Around,
 ): Promise<Readonly<Record<string, string>>> {
   const binaries = await controlPlaneBinaries(machine);
   const credentials = await createCredentials(join(stateDir, "secrets"), machine.rng);
@@ -103,7 +105,6 @@ async function startControlPlane(
   await together([launch.start(apiServerSpec(layout)), beside()]);
   await writeKubeconfigs(credentials, { url: apiServerUrl(layout), caFile: apiServerCa(layout) });
   const kubernetes = kubernetesEnv(layout);
-  const { kubectl } = await kubectlAndHelm(machine);
   await together([
     launch.start(controllerManagerSpec(layout)),
     applyAs({ ...kubernetes, KUBECTL: kubectl }, [BOOTSTRAP], machine),

@@ -192,6 +192,12 @@ describe("two environments", () => {
     expect(other.env.REDIS_PASSWORD).not.toBe(env.REDIS_PASSWORD);
   });
 
+  test("one without a control plane has only the servers beside it, for a cluster that runs elsewhere", async () => {
+    await using other = await openEnvironment({ with: ["redis"], controlPlane: false, print: silent });
+    expect(other.servers.map(({ name }) => name)).toEqual(["redis"]);
+    expect(Object.keys(other.env).filter((name) => /^(?:KUBECONFIG|APISERVER|ETCD)/.test(name))).toEqual([]);
+  });
+
   test("one that is closed leaves neither process nor folder, and may be closed again", async () => {
     const other = await openEnvironment({ with: [], print: silent });
     const pids = other.servers.map(({ pid }) => pid);
