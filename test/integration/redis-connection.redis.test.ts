@@ -196,6 +196,18 @@ describe("connections", () => {
   });
 });
 
+test("[redis/down] health says whether the server answers, and what it says instead", async () => {
+  await using db = open();
+  expect(await db.redis.check(never)).toEqual({ status: "healthy", message: "answers" });
+  await using denied = open({ env: { TURNOUT_SECRET_P: "wrong" } });
+  expect(await denied.redis.check(never)).toEqual({ status: "unhealthy", message: "answers WRONGPASS" });
+  await db.redis.close();
+  expect(await db.redis.check(never)).toMatchObject({
+    status: "unhealthy",
+    message: expect.stringContaining("no connection") as unknown,
+  });
+});
+
 test("the boundary stands round what changes something, once per command", async () => {
   const passed: Point[] = [];
   const boundary: Boundary = {

@@ -40,6 +40,8 @@ export interface RedisScript {
 export interface RedisConnection {
   run(command: RedisCommand, options: RunOptions): Promise<RedisReply>;
   script(lua: string): RedisScript;
+  /** Whether the server answers at all; for health, never for decisions. */
+  check(signal: AbortSignal): Promise<{ readonly status: "healthy" | "unhealthy"; readonly message: string }>;
   /** Why the endpoint does not allow this rendered key or stream; null where it does. */
   keyRefusal(key: string): Fault | null;
   close(): Promise<void>;
@@ -57,6 +59,7 @@ export interface RedisDeps {
 /** SEC-41. */
 const LARGEST_COMMAND = 256 * 1024;
 const MOST_WAITING = 1024;
+const CHECK_TIMEOUT = seconds(3);
 /** Not jittered: one process has one connection per endpoint, and commands wait for it one by one. */
 const RECONNECT: Backoff = { initial: millisOf(50), factor: 2, max: seconds(1) };
 
@@ -78,6 +81,11 @@ export function openRedis(deps: RedisDeps): RedisConnection {
         return run((client) => client.evaluate(lua, rest), sizeOf([lua, ...rest]), options);
       },
     }),
+    check: async (signal) => {
+      const reply = await line.use((client) => client.send(["PING"]), { signal, timeout: CHECK_TIMEOUT, point: null });
+      if (reply.kind === "reply") return { status: "healthy", message: "answers" };
+      return { status: "unhealthy", message: reply.kind === "error" ? `answers ${reply.code}` : reply.fault.message };
+    },
     keyRefusal: (key) => deps.endpoint.keyRefusal(key),
     close: async () => line.close(),
   };

@@ -17,7 +17,9 @@ const listen = z
     host: hostName
       .default("127.0.0.1")
       .describe("Address for probes and metrics. Beyond loopback only /livez, /readyz and /startupz are served."),
-    port: whole(0, 65_535).default(18_080).describe("Port for probes and metrics; 0 takes any free one, which the log names."),
+    port: whole(0, 65_535)
+      .default(18_080)
+      .describe("Port for probes and metrics; 0 takes any free one, which the log names."),
   })
   .prefault({})
   .describe("Where the operator listens.");

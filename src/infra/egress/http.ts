@@ -140,9 +140,6 @@ async function exchange({ call, checked, material, pool, ended, clock }: Exchang
   if (!taken.ok) return { kind: "notSent", fault: taken.fault };
   const { lane } = taken;
   const before = lane.socket.bytesWritten;
-  // The lane dies with the exchange that is cancelled: no late answer reaches the next one.
-  const cancel = (): void => void lane.socket.destroy();
-  ended.addEventListener("abort", cancel, { once: true });
   try {
     const response = await lane.client.request({
       method: call.method,
@@ -156,10 +153,9 @@ async function exchange({ call, checked, material, pool, ended, clock }: Exchang
     return answer;
   } catch {
     const sent = lane.socket.bytesWritten > before;
+    // The lane dies with the exchange: no late answer reaches the next one.
     pool.give(lane, false);
     return failed(call, sent, ended);
-  } finally {
-    ended.removeEventListener("abort", cancel);
   }
 }
 
@@ -200,6 +196,7 @@ interface Kept {
 class Pools {
   readonly #pools = new Map<string, Kept>();
   readonly #deps: HttpDeps;
+  #closed = false;
 
   constructor(deps: HttpDeps) {
     this.#deps = deps;
@@ -216,11 +213,14 @@ class Pools {
     kept?.pool.retire();
     this.#forgetUnused();
     const pool = this.#open({ namespace, address, endpoint, material });
-    this.#pools.set(key, { pool, namespace, digest });
+    if (this.#closed) pool.retire();
+    else this.#pools.set(key, { pool, namespace, digest });
     return pool;
   }
 
+  /** What is under way ends by itself; its connections, and those of later calls, are not kept. */
   close(): void {
+    this.#closed = true;
     for (const { pool } of this.#pools.values()) pool.retire();
     this.#pools.clear();
   }

@@ -131,7 +131,7 @@ describe("problems", () => {
       operatr: {},
       operator: {
         log: { levl: "info", level: "loud" },
-        listen: { host: "127.1", port: 0 },
+        listen: { host: "127.1", port: 65_536 },
         limits: { sockets: 1.5 },
         defaults: { timeout: "5x", instanceTimeout: "1m" },
         ceiling: { cidrs: ["127.0.0.0/8"], ports: [80] },
@@ -148,7 +148,7 @@ describe("problems", () => {
       'operator.log.level: "loud" is not allowed here (allowed: debug, info, warn, error)',
       "operator.log.levl: is not a setting; did you mean level?",
       'operator.listen.host: "127.1" is not a canonical host (allowed: a plain IP or a DNS name whose last label is no number)',
-      "operator.listen.port: 0 is not a whole number from 1 to 65535",
+      "operator.listen.port: 65536 is not a whole number from 0 to 65535",
       "operator.limits.sockets: 1.5 is not a whole number from 1 to 64",
       'operator.defaults.timeout: "5x" is not a duration in range (allowed: a duration such as 5s or 10m, from 1s to 24h)',
       'endpoints[0].name: "Bad Name" is not a DNS label (allowed: 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit)',

@@ -67,6 +67,33 @@ describe("[SEC-24] paths", () => {
     );
   });
 
+  test.each([
+    "",
+    "*",
+    "state",
+    "state/a",
+    "127.0.0.1:80",
+    "http:/state",
+    "//state",
+    "/a//b",
+    "/%2f",
+    "/a%2f",
+    "/./",
+    "/..",
+    "/a/..;x",
+    "/\\a",
+    "/%5c",
+  ])("%j is no path", (path) => {
+    expect(isSafePath(path)).toBe(false);
+  });
+
+  test.each(["/", "/a", "/a/", "/a.b", "/...", "/.a", "/a%2Fb", "/100%25", "/%2525252541", "/a?b=/../", "/a;b=c"])(
+    "%j is one",
+    (path) => {
+      expect(isSafePath(path)).toBe(true);
+    },
+  );
+
   test("[SEC-43] 100 KiB of anything is refused without thinking long", () => {
     const texts = [
       "/".repeat(102_400),
