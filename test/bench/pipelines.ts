@@ -1,0 +1,310 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { startOperator } from "../../deployment/demo/children.ts";
+import type { Machine } from "../../deployment/local/machine.ts";
+import { until } from "../../deployment/local/poll.ts";
+import { SWITCH_TASKS } from "../../src/api/group.ts";
+import { fieldsOf, textOf } from "../../src/api/wire.ts";
+import { fanOut } from "../../src/stages/stage.ts";
+import { millisOf, minutes } from "../../src/lib/time.ts";
+import { createStore } from "../../src/kube/store.ts";
+import { openReflector } from "../../src/kube/reflector.ts";
+import { systemClock, systemRng } from "../../src/kube/clock.ts";
+import type { KubeObject } from "../../src/kube/resource.ts";
+import type { BenchCluster } from "./cluster.ts";
+import { rawCeiling, writeRoundTrip } from "./ceiling.ts";
+import { type Figure, median } from "./figures.ts";
+import { cpuSeconds, foreignCpuSeconds } from "./proc.ts";
+
+export interface Size {
+  readonly repeat: number;
+  readonly tasks: number;
+}
+
+/** Stages of the measured pipeline: a wait that gathers the tasks, then twelve that do nothing. */
+const STAGES = 12;
+const GATHER_SECONDS = 40;
+
+/** P1 (writes per second against L), P2 (writes per stage), P3 (one task alone), P8 (CPU per write). */
+export async function pipelines(cluster: BenchCluster, machine: Machine, size: Size): Promise<readonly Figure[]> {
+  const runs: Run[] = [];
+  for (let repetition = 1; repetition <= size.repeat; repetition += 1) {
+    machine.print(`repetition ${repetition} of ${size.repeat}: ${size.tasks} tasks of ${STAGES} stages`);
+    runs.push(await oneRun(cluster, machine, { ...size, name: `bench-${repetition}` }));
+  }
+  const of = (pick: (run: Run) => number): readonly number[] => runs.map(pick);
+  return [
+    {
+      id: "L",
+      what: "raw ceiling, status writes per second",
+      goal: "",
+      values: of(({ ceiling }) => ceiling),
+      unit: "/s",
+      holds: null,
+    },
+    {
+      id: "RTTw",
+      what: "one status write, nothing else running",
+      goal: "",
+      values: of(({ rtt }) => rtt),
+      unit: "ms",
+      holds: null,
+    },
+    {
+      id: "P1",
+      what: `status writes/s ÷ L, ${size.tasks} tasks midway, no-op stages`,
+      goal: "≥ 0.95",
+      values: of(({ rate, ceiling }) => rate / ceiling),
+      unit: "",
+      holds: median(of(({ rate, ceiling }) => rate / ceiling)) >= 0.95,
+    },
+    {
+      id: "P2",
+      what: "status writes per stage",
+      goal: "1.00",
+      values: of(({ perStage }) => perStage),
+      unit: "",
+      holds: runs.every(({ perStage }) => perStage === 1),
+    },
+    {
+      id: "P3",
+      what: `one task of ${STAGES} stages alone ÷ (${STAGES + 1} RTTw)`,
+      goal: "≤ 1.15",
+      values: of(({ alone, rtt }) => alone / ((STAGES + 1) * rtt)),
+      unit: "",
+      holds: median(of(({ alone, rtt }) => alone / ((STAGES + 1) * rtt))) <= 1.15,
+    },
+    {
+      id: "P8",
+      what: "operator CPU per stage, watch included",
+      goal: "≤ 0.40",
+      values: of(({ cpuPerWrite }) => cpuPerWrite),
+      unit: "ms",
+      holds: median(of(({ cpuPerWrite }) => cpuPerWrite)) <= 0.4,
+    },
+    {
+      id: "",
+      what: "CPU of other processes during the run",
+      goal: "≤ 5",
+      values: of(({ foreign }) => 100 * foreign),
+      unit: "%",
+      holds: runs.every(({ foreign }) => foreign <= 0.05),
+    },
+  ];
+}
+
+interface Run {
+  readonly ceiling: number;
+  readonly rtt: number;
+  readonly rate: number;
+  readonly perStage: number;
+  readonly alone: number;
+  readonly cpuPerWrite: number;
+  readonly foreign: number;
+}
+
+async function oneRun(
+  cluster: BenchCluster,
+  machine: Machine,
+  { tasks, name }: Size & { readonly name: string },
+): Promise<Run> {
+  const { client } = cluster;
+  await client.create(NAMESPACES, { metadata: { name } }, { point: POINT });
+  const settings = join(cluster.environment.stateDir, `${name}.json`);
+  await writeFile(settings, JSON.stringify(SETTINGS));
+  const kubeconfig = cluster.env["KUBECONFIG_OPERATOR"] ?? "";
+  const log = join(cluster.environment.stateDir, `${name}.log`);
+  const operator = await startOperator(
+    {
+      bundle: "dist/turnout.mjs",
+      args: ["--settings", settings, "--kubeconfig", kubeconfig, "--namespace", name, "--identity", name],
+      env: {},
+      log,
+    },
+    machine,
+  );
+  try {
+    const alone = await oneAlone(cluster, machine, name);
+    const samples = await samplesFor(cluster, name);
+    const { median: rtt } = await writeRoundTrip(client, samples[0] as KubeObject, 200);
+    const before = await rawCeiling(client, await fresh(cluster, samples), 8);
+    const crowd = await manyAtOnce(cluster, machine, { name, tasks, operator: operator.pid });
+    const after = await rawCeiling(client, await fresh(cluster, samples), 8);
+    return { ceiling: (before + after) / 2, rtt, alone, ...crowd };
+  } finally {
+    await operator.stop();
+  }
+}
+
+const POINT = { class: "api/create", subject: null } as const;
+const NAMESPACES = { group: "", version: "v1", plural: "namespaces", kind: "Namespace", namespaced: false } as const;
+const SETTINGS = {
+  operator: {
+    log: { level: "info" },
+    listen: { host: "127.0.0.1", port: 0 },
+    leaderElection: { enabled: false },
+    limits: { claimed: 10_000, acts: 1000 },
+    ceiling: { cidrs: ["127.0.0.0/8"], ports: [] },
+  },
+  endpoints: [],
+};
+
+function manifest(
+  name: string,
+  namespace: string,
+  gather: number,
+): { readonly metadata: { readonly name: string; readonly namespace: string } } {
+  const noop = Array.from({ length: STAGES }, (_, i) => ({ name: `stage-${i}`, wait: { duration: "0s" } }));
+  return {
+    metadata: { name, namespace },
+    spec: {
+      tenantId: name,
+      plan: { id: 1, version: 42 },
+      target: { deployUnit: { id: 2, name: "green", version: 7 } },
+      stages: gather === 0 ? noop : [{ name: "gather", wait: { duration: `${gather}s` } }, ...noop],
+    },
+  } as never;
+}
+
+/** Milliseconds from the first claim to the last settle of a single task, as a watcher beside the operator sees them. */
+async function oneAlone({ client }: BenchCluster, machine: Machine, namespace: string): Promise<number> {
+  const took: number[] = [];
+  for (let i = 0; i < 7; i += 1) {
+    const name = `alone-${i}`;
+    await client.create(SWITCH_TASKS, manifest(name, namespace, 0), { point: POINT });
+    const done = await until(
+      async () => {
+        const task = await client.get(SWITCH_TASKS, { namespace, name });
+        return textOf(fieldsOf(task["status"])["phase"]) === "Completed" ? task : null;
+      },
+      { clock: machine.clock, timeout: minutes(1), what: `${name} to complete` },
+    );
+    const status = fieldsOf(done["status"]);
+    took.push(Date.parse(textOf(status["finishedAt"]) ?? "") - Date.parse(textOf(status["startedAt"]) ?? ""));
+  }
+  // The first one warms code and connections.
+  return median(took.slice(1));
+}
+
+/** Objects as they are in the middle of the pipeline, in a namespace that no operator watches. */
+async function samplesFor({ client }: BenchCluster, namespace: string): Promise<readonly KubeObject[]> {
+  const raw = `${namespace}-raw`;
+  await client.create(NAMESPACES, { metadata: { name: raw } }, { point: POINT });
+  const model = await client.get(SWITCH_TASKS, { namespace, name: "alone-1" });
+  const status = fieldsOf(model["status"]);
+  const half = {
+    ...status,
+    phase: "Running",
+    stages: (status["stages"] as readonly unknown[]).slice(0, STAGES / 2),
+    conditions: (status["conditions"] as readonly unknown[]).slice(0, 6 + STAGES / 2),
+  };
+  return fanOut(
+    Array.from({ length: 16 }, (_, i) => i),
+    4,
+    async (i) => {
+      const made = await client.create(SWITCH_TASKS, manifest(`raw-${i}`, raw, 0), { point: POINT });
+      return client.replaceStatus(
+        SWITCH_TASKS,
+        { ...made, status: half },
+        { point: { class: "api/status", subject: null } },
+      );
+    },
+  );
+}
+
+const fresh = ({ client }: BenchCluster, samples: readonly KubeObject[]): Promise<readonly KubeObject[]> =>
+  fanOut(samples, 4, ({ metadata }) =>
+    client.get(SWITCH_TASKS, { namespace: metadata.namespace ?? "", name: metadata.name }),
+  );
+
+interface Crowd {
+  readonly name: string;
+  readonly tasks: number;
+  readonly operator: number;
+}
+
+/** All tasks gather in their first wait; then each runs its twelve stages while the others do. */
+async function manyAtOnce(
+  cluster: BenchCluster,
+  machine: Machine,
+  { name: namespace, tasks, operator }: Crowd,
+): Promise<Pick<Run, "rate" | "perStage" | "cpuPerWrite" | "foreign">> {
+  const { client } = cluster;
+  const written = await cluster.statusWrites();
+  const phases = new Map<string, { done: number; over: boolean }>();
+  const store = createStore();
+  const reflector = openReflector({
+    client,
+    resource: SWITCH_TASKS,
+    namespace,
+    store,
+    clock: systemClock,
+    rng: systemRng,
+    log: { info: () => {}, warn: () => {}, error: () => {} },
+    on: {
+      upsert: (task) => {
+        if (task.metadata.name.startsWith("alone")) return;
+        const status = fieldsOf(task["status"]);
+        const done = Number((textOf(status["progress"]) ?? "0").split("/")[0]);
+        phases.set(task.metadata.name, { done, over: textOf(status["phase"]) === "Completed" });
+      },
+      gone: () => {},
+      synced: () => {},
+      rewound: () => {},
+    },
+  });
+  try {
+    const names = Array.from({ length: tasks }, (_, i) => `crowd-${String(i).padStart(5, "0")}`);
+    await fanOut(names, 8, (name) =>
+      client.create(SWITCH_TASKS, manifest(name, namespace, GATHER_SECONDS), { point: POINT }),
+    );
+    const count = (right: (task: { done: number; over: boolean }) => boolean): number =>
+      [...phases.values()].filter(right).length;
+    const wait = (what: string, right: () => boolean): Promise<unknown> =>
+      until(() => right(), {
+        clock: machine.clock,
+        timeout: minutes(10),
+        every: millisOf(20),
+        what,
+        signal: machine.signal,
+      });
+    // From the first stage behind the gathering one until a tenth is over: all that counts is midway.
+    await wait("the first tasks to go on", () => count(({ done }) => done >= 1) > tasks * 0.02);
+    const start = await measure(cluster, operator);
+    await wait("the last tasks to come to their end", () => count(({ over }) => over) > tasks * 0.9);
+    const stop = await measure(cluster, operator);
+    await wait("every task to complete", () => count(({ over }) => over) === tasks);
+    const seconds = (stop.at - start.at) / 1000;
+    const writes = stop.writes - start.writes;
+    const all = (await cluster.statusWrites()) - written;
+    return {
+      rate: writes / seconds,
+      perStage: (all - tasks * BESIDE_STAGES) / ((STAGES + 1) * tasks),
+      cpuPerWrite: (1000 * (stop.cpu - start.cpu)) / writes,
+      foreign: Math.max(0, stop.foreign - start.foreign) / seconds / 2,
+    };
+  } finally {
+    await reflector.close();
+  }
+}
+
+/** Writes of a task that belong to no stage: the initial status, what the gathering wait waits for, and the +1 of N+1. */
+const BESIDE_STAGES = 3;
+
+interface Measured {
+  readonly at: number;
+  readonly writes: number;
+  readonly cpu: number;
+  readonly foreign: number;
+}
+
+async function measure(cluster: BenchCluster, operator: number): Promise<Measured> {
+  const writes = await cluster.statusWrites();
+  const ours = [operator, cluster.pids.apiserver, cluster.pids.etcd];
+  return {
+    at: systemClock.monotonic(),
+    writes,
+    cpu: await cpuSeconds(operator),
+    foreign: await foreignCpuSeconds(ours),
+  };
+}
