@@ -1,6 +1,5 @@
 import { type Fence, formatFence, maxFence } from "../lib/fence.ts";
 import type { Instant } from "../lib/time.ts";
-import { mustSpec } from "./claims.ts";
 import { identityOf } from "./plan.ts";
 import type { Current, Direction, Execution, Status, TenantStatus } from "./stored.ts";
 import type { TaskView } from "./task.ts";
@@ -9,8 +8,8 @@ import { wasClaimed } from "./undo.ts";
 const LEDGER = 20;
 
 /**
- * The lock taken by this task. The epoch grows beyond every earlier one and beyond the API server's clock in seconds, so it still grows
- * after the cluster was restored from an old backup (protocol.md, The three steps).
+ * The lock taken by this task. The epoch grows beyond every earlier one, beyond a fence that a person lifted, and beyond the API server's
+ * clock in seconds, so it still grows after the cluster was restored from an old backup (protocol.md, The three steps).
  */
 export function takeLock(view: TaskView, lock: TenantStatus, direction: Direction, now: Instant): TenantStatus {
   const holder = {
@@ -20,7 +19,8 @@ export function takeLock(view: TaskView, lock: TenantStatus, direction: Directio
     direction,
     since: now,
   };
-  return { ...lock, holder, epoch: Math.max(lock.epoch + 1, Math.floor(now / 1000)) };
+  const epoch = Math.max(lock.epoch + 1, epochOf(lock.fence) + 1, Math.floor(now / 1000));
+  return { ...lock, holder, epoch };
 }
 
 /** The lock given back at the end of a task: ledger, and place and fence if something was claimed under this lock (◆). */
@@ -35,6 +35,9 @@ export function releaseLock(view: TaskView, lock: TenantStatus, now: Instant): T
   return { ...free, fence: maxFence(lock.fence, fenceOf(status)), ...placeAfter(view, lock, now) };
 }
 
+/** First half of a fence. */
+export const epochOf = (fence: Fence): number => Number(fence.slice(0, 10));
+
 export const fenceOf = (status: Pick<Status, "epoch" | "seq">): Fence => formatFence(status.epoch, status.seq);
 
 function execution(view: TaskView, now: Instant): Execution {
@@ -47,7 +50,7 @@ type Place = Pick<TenantStatus, "current" | "unknown">;
 function placeAfter(view: TaskView, lock: TenantStatus, now: Instant): Place {
   const { status, ref } = view;
   if (status.abandoned !== null) return { current: null, unknown: { since: now, by: status.abandoned.by } };
-  if (status.phase === "Completed") return { current: arrived(view, now), unknown: null };
+  if (status.phase === "Completed") return arrived(view, now);
   const previous = status.plan?.previous ?? null;
   // Rolled back before it completed: the tenant never left, and what brought it here may still be rolled back.
   if (lock.current !== null && lock.current.task?.uid !== ref.uid) return { current: lock.current, unknown: null };
@@ -66,9 +69,17 @@ function placeAfter(view: TaskView, lock: TenantStatus, now: Instant): Place {
   return { current: back, unknown: null };
 }
 
-function arrived(view: TaskView, now: Instant): Current {
-  const { target, plan } = mustSpec(view);
-  const task = { name: view.ref.name, uid: view.ref.uid };
-  const touched = view.status.stages.some(wasClaimed);
-  return { ...target, planVersion: plan.version, since: now, task, restorable: touched };
+function arrived({ spec, ref, status }: TaskView, now: Instant): Place {
+  if (spec === null)
+    return { current: null, unknown: { since: now, by: `${ref.name}: its spec no longer decodes`.slice(0, 128) } };
+  const { target, plan } = spec;
+  const task = { name: ref.name, uid: ref.uid };
+  const current: Current = {
+    ...target,
+    planVersion: plan.version,
+    since: now,
+    task,
+    restorable: status.stages.some(wasClaimed),
+  };
+  return { current, unknown: null };
 }

@@ -4,7 +4,7 @@ import { type Fence, maxFence, NO_FENCE } from "../lib/fence.ts";
 import { type Instant, millisOf, plus, seconds } from "../lib/time.ts";
 import { basisOf, claim, freeze, mustSpec, rest } from "./claims.ts";
 import { forwardTarget } from "./forward.ts";
-import { takeLock } from "./lock.ts";
+import { epochOf, takeLock } from "./lock.ts";
 import { identityOf } from "./plan.ts";
 import { previewOf } from "./preview.ts";
 import { enter, waitFor, withFailure } from "./status.ts";
@@ -180,7 +180,7 @@ function firstStatus(view: TaskView, now: Instant): TenantStatus {
     unknown: ran ? { since: now, by: "TenantState was made again" } : null,
     diverged: null,
     holder: null,
-    epoch: Number(fence.slice(0, 10)),
+    epoch: epochOf(fence),
     fence,
     executions: [],
     released: null,

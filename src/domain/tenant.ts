@@ -1,5 +1,7 @@
 import { type Fence, formatFence, isFence, maxFence } from "../lib/fence.ts";
+import { never } from "../lib/never.ts";
 import { between, type Instant, type Millis, seconds } from "../lib/time.ts";
+import { epochOf } from "./lock.ts";
 import type { Answer, TenantStatus } from "./stored.ts";
 
 /** `spec.forceRelease`. */
@@ -45,6 +47,9 @@ export type TenantDecision =
 /** A cached holder is believed to be there; one that the cache lacks is read again this often. */
 const LOOK_AGAIN = seconds(60);
 const HIGHEST_SEQ = 99_999_999;
+/** Epochs have ten digits and each lock takes a higher one: what people write leaves room for a million locks. */
+const HIGHEST_EPOCH = 9_999_000_000;
+const REASON = 256;
 
 /** The one next thing to do for a tenant's record. Pure. */
 export function decideTenant(facts: TenantFacts, now: Instant): TenantDecision {
@@ -81,11 +86,11 @@ function releasing(facts: TenantFacts, status: TenantStatus, release: ForceRelea
       status: answered("Rejected", "AdmissionPolicyMissing: nothing vouches for the name in `by`"),
     };
   }
-  if (release.epoch !== status.epoch)
-    return { do: "write", status: answered("Rejected", `the lock has epoch ${status.epoch}`) };
+  const wrong = whyRefused(status, release);
+  if (wrong !== null) return { do: "write", status: answered("Rejected", wrong) };
   const { holder } = facts;
   if (status.holder === null && status.diverged === null)
-    return { do: "write", status: answered("Done", "nobody held the tenant") };
+    return { do: "write", status: { ...answered("Done", "nobody held the tenant"), fence: lifted(status, release) } };
   if (status.holder !== null && holder.is === "unread") return { do: "read-holder" };
   if (status.holder !== null && holder.is === "moving")
     return { do: "abandon-holder", by: release.by, reason: release.reason };
@@ -95,6 +100,17 @@ function releasing(facts: TenantFacts, status: TenantStatus, release: ForceRelea
     return { do: "sleep", after: between(now, holder.quietUntil) };
   return { do: "write", status: freed(answered("Done", null), { facts, release, now }) };
 }
+
+function whyRefused(status: TenantStatus, { epoch, fence }: ForceRelease): string | null {
+  if (epoch !== status.epoch) return `the lock has epoch ${status.epoch}`;
+  if (fence === null) return null;
+  if (!isFence(fence)) return `fence ${fence.slice(0, 32)} is not ten digits, a hyphen and eight digits`;
+  return epochOf(fence) > HIGHEST_EPOCH ? `fence ${fence} leaves no room for later ones` : null;
+}
+
+/** Lifts, never lowers; a fence that {@link whyRefused} speaks against changes nothing. */
+const lifted = (status: TenantStatus, { fence }: ForceRelease): Fence =>
+  fence !== null && isFence(fence) && epochOf(fence) <= HIGHEST_EPOCH ? maxFence(status.fence, fence) : status.fence;
 
 interface Freeing {
   readonly facts: TenantFacts;
@@ -106,14 +122,13 @@ interface Freeing {
 function freed(status: TenantStatus, { facts, release, now }: Freeing): TenantStatus {
   const { holder } = facts;
   const sent: Fence = holder.is === "over" ? holder.fence : formatFence(status.epoch, HIGHEST_SEQ);
-  const lifted: Fence = release.fence !== null && isFence(release.fence) ? release.fence : status.fence;
   return {
     ...status,
     holder: null,
     diverged: null,
     current: null,
     unknown: { since: now, by: release.by },
-    fence: maxFence(status.fence, sent, lifted),
+    fence: maxFence(sent, lifted(status, release)),
   };
 }
 
@@ -126,29 +141,31 @@ function held(facts: TenantFacts, status: TenantStatus, now: Instant): TenantDec
       if (facts.deleting && facts.finalizer && facts.namespaceTerminating) return { do: "remove-finalizer" };
       if (status.diverged !== null) return { do: "sleep", after: null };
       const reason = `its holder ${status.holder?.task ?? ""} (${status.holder?.uid ?? ""}) is gone without giving it back`;
-      return { do: "write", status: { ...status, diverged: { reason, since: now } } };
+      return { do: "write", status: { ...status, diverged: { reason: reason.slice(0, REASON), since: now } } };
     }
     case "moving":
       if (holder.diverged === null || status.diverged !== null) return { do: "sleep", after: LOOK_AGAIN };
-      return { do: "write", status: { ...status, diverged: { reason: holder.diverged.slice(0, 256), since: now } } };
+      return { do: "write", status: { ...status, diverged: { reason: holder.diverged.slice(0, REASON), since: now } } };
     case "over":
       return { do: "finish-holder" };
     default:
-      return { do: "sleep", after: null };
+      return never(holder);
   }
 }
 
 /** A record made again after it was lost, once everything that may be dirty was abandoned. */
 export function rebuilt(release: ForceRelease, fences: readonly Fence[], now: Instant): TenantStatus {
-  const fence = maxFence(...fences, ...(release.fence !== null && isFence(release.fence) ? [release.fence] : []));
-  return {
+  const free: TenantStatus = {
     current: null,
     unknown: { since: now, by: release.by },
     diverged: null,
     holder: null,
-    epoch: Math.max(Number(fence.slice(0, 10)), release.epoch),
-    fence,
+    epoch: 0,
+    fence: maxFence(...fences),
     executions: [],
     released: { value: releaseValue(release), result: "Done", reason: "the record was made again", at: now },
   };
+  const fence = lifted(free, release);
+  const stated = release.epoch > HIGHEST_EPOCH ? 0 : release.epoch;
+  return { ...free, fence, epoch: Math.max(epochOf(fence), stated) };
 }

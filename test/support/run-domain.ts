@@ -283,7 +283,9 @@ function stored(at: Turn, status: Status): { readonly run: Run; readonly ok: boo
     before: view.stored,
     after,
     control: object.control,
-    bytes: JSON.stringify(raw).length,
+    bytes: Buffer.byteLength(JSON.stringify(raw)),
+    now: run.world.now,
+    inHand: memoryOf(at).inHand,
   };
   const world = { ...run.world, tasks: { ...run.world.tasks, [name]: object } };
   const kept = put === "answer-lost" ? memoryOf(at) : { ...memoryOf(at), inHand: null };
@@ -306,7 +308,7 @@ function onTask(at: Turn, change: Partial<TaskObject>, on: boolean): Run {
     return reread(at);
   const object = { ...current, ...change, version: current.version + 1 };
   const world = { ...run.world, tasks: { ...run.world.tasks, [name]: object } };
-  const happened: Happening = { is: "finalizer", task: name, on, status: statusOf(object) };
+  const happened: Happening = { is: "finalizer", task: name, uid: object.uid, on };
   return {
     world: withProcess(world, { ...process, tasks: { ...process.tasks, [name]: object } }),
     trace: [...run.trace, happened],

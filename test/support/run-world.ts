@@ -135,6 +135,9 @@ export type Happening =
       readonly after: Status;
       readonly control: Control;
       readonly bytes: number;
+      readonly now: Instant;
+      /** What the writer had in hand when it wrote. */
+      readonly inHand: Memory["inHand"];
     }
   | {
       readonly is: "lock";
@@ -143,7 +146,7 @@ export type Happening =
       readonly after: TenantStatus;
     }
   | { readonly is: "effect"; readonly message: Message; readonly verdict: Verdict }
-  | { readonly is: "finalizer"; readonly task: string; readonly on: boolean; readonly status: Status | null }
+  | { readonly is: "finalizer"; readonly task: string; readonly uid: string; readonly on: boolean }
   | { readonly is: "decision"; readonly task: string; readonly process: string; readonly decision: Decision };
 
 export type Verdict = "accepted" | "again" | "fenced" | "diverged";
