@@ -1,6 +1,7 @@
 import type { Boundary, Clock, KubeTransport, Resolve, Rng } from "./lib/seams.ts";
 import { type Address, parseAddress } from "./lib/address.ts";
 import { type Millis, minutes, seconds } from "./lib/time.ts";
+import { PHASES } from "./domain/phase.ts";
 import { WAITING_REASONS } from "./domain/reasons.ts";
 import { specDecoder } from "./api/decode-task.ts";
 import { GROUP } from "./api/group.ts";
@@ -33,7 +34,7 @@ import { type Connected, openGuard } from "./infra/egress/connect.ts";
 import { openEndpoints } from "./infra/egress/endpoints.ts";
 import { openHttp } from "./infra/egress/http.ts";
 import { planFacts } from "./infra/egress/plan-facts.ts";
-import type { Listener as Reserved } from "./infra/egress/policy.ts";
+import { EGRESS_RULES, type Listener as Reserved } from "./infra/egress/policy.ts";
 import { openSecrets } from "./infra/egress/secrets.ts";
 import { type HealthBoard, openHealth } from "./infra/health/health.ts";
 import { type HealthServer, openHealthServer } from "./infra/health/health-server.ts";
@@ -76,6 +77,15 @@ const SWEEP_EVERY: Millis = minutes(10);
 /** The API server is one destination for everything: lanes, watches, lease. */
 const API_SOCKETS = { perAddress: 128, perNamespace: 128 } as const;
 
+/** Closed sets of label values, so that no input can add a series (SEC-40). */
+const LABELS = {
+  phase: PHASES,
+  to: PHASES,
+  reason: WAITING_REASONS,
+  kind: Object.keys(STAGES),
+  rule: EGRESS_RULES,
+} as const;
+
 /** Builds the whole operator by hand and connects nothing to anything global: several may live in one process. */
 export async function compose(options: OperatorOptions, seams: Seams): Promise<Operator> {
   const { settings } = options;
@@ -86,7 +96,7 @@ export async function compose(options: OperatorOptions, seams: Seams): Promise<O
     clock,
     initialFields: { service: "turnout" },
   });
-  const metrics = openMetrics({ values: { reason: WAITING_REASONS } });
+  const metrics = openMetrics({ values: LABELS });
   const health = openHealth({ clock, metrics, log });
   const server = await openHealthServer({ listen: settings.operator.listen, health, metrics, log });
   const tools: Tools = { log, metrics };
