@@ -19,7 +19,7 @@ import { openClient, type KubeClient, type RequestSeen } from "./kube/client.ts"
 import type { KubeConnection } from "./kube/connection.ts";
 import { type ApiTime, apiTime } from "./kube/clock.ts";
 import { type Controller, type Result, runController } from "./kube/controller.ts";
-import { type EventRecorder, openEventRecorder } from "./kube/events.ts";
+import { DROP_REASONS, type EventRecorder, openEventRecorder } from "./kube/events.ts";
 import { type Election, openElection } from "./kube/lease.ts";
 import { runManager } from "./kube/manager.ts";
 import { openTransport } from "./kube/transport.ts";
@@ -81,7 +81,7 @@ const API_SOCKETS = { perAddress: 128, perNamespace: 128 } as const;
 const LABELS = {
   phase: PHASES,
   to: PHASES,
-  reason: WAITING_REASONS,
+  reason: [...WAITING_REASONS, ...DROP_REASONS],
   kind: Object.keys(STAGES),
   rule: EGRESS_RULES,
 } as const;

@@ -11,7 +11,8 @@ import type { KubeLog } from "./log.ts";
 import { formatMicroTime } from "./micro-time.ts";
 
 /** Why an Event was not written. `budget`: another one stands for it. */
-export type DropReason = "budget" | "load" | "namespace" | "refused" | "unavailable";
+export const DROP_REASONS = ["budget", "load", "namespace", "refused", "unavailable"] as const;
+export type DropReason = (typeof DROP_REASONS)[number];
 
 export interface EventRecorder {
   /** Never waits, never throws. */
