@@ -1,8 +1,8 @@
 import type { Clock } from "../lib/seams.ts";
 import { breathe } from "./clock.ts";
 
-/** Longest stretch of decoding before the event loop gets its turn, in milliseconds: half of what P10 allows. */
-const SLICE = 4;
+/** Longest stretch of work before the event loop gets its turn, in milliseconds. P10 allows 10, the garbage collector included. */
+const SLICE = 3;
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 

@@ -1,3 +1,4 @@
+import type { Turns } from "./list-decoder.ts";
 import { compareVersions, keyOf, type KubeObject, laterVersion } from "./resource.ts";
 import type { Applied, Store } from "./store.ts";
 
@@ -61,13 +62,13 @@ export class Mirror {
     this.#tell(this.#store.apply(object), "list");
   }
 
-  endList(version: string): Verdict {
+  async endList(version: string, turns: Turns): Promise<Verdict> {
     const listed = this.#listed ?? new Set();
     this.#listed = null;
     const verdict = this.#judge(version);
     if (verdict !== "good") return verdict;
     this.#cursor = version;
-    this.#dropUnlisted(listed, version);
+    await this.#dropUnlisted(listed, version, turns);
     return verdict;
   }
 
@@ -104,11 +105,11 @@ export class Mirror {
     if (this.#goneMeanwhile?.has(uid) !== true) this.#tell(this.#store.apply(object), "relist");
   }
 
-  endRelist(version: string): Verdict {
+  async endRelist(version: string, turns: Turns): Promise<Verdict> {
     const relisted = this.#relisted ?? new Set();
     this.abandonRelist();
     const verdict = this.#judge(version);
-    if (verdict === "good") this.#dropUnlisted(relisted, version);
+    if (verdict === "good") await this.#dropUnlisted(relisted, version, turns);
     return verdict;
   }
 
@@ -136,10 +137,13 @@ export class Mirror {
   }
 
   /** What is newer than the list was written after it: by us, or told by the watch. */
-  #dropUnlisted(listed: ReadonlySet<string>, version: string): void {
+  async #dropUnlisted(listed: ReadonlySet<string>, version: string, turns: Turns): Promise<void> {
     for (const object of this.#store.all()) {
+      await turns();
       const { uid, resourceVersion } = object.metadata;
-      if (!listed.has(uid) && compareVersions(resourceVersion, version) <= 0) this.#drop(object, uid);
+      if (listed.has(uid) || compareVersions(resourceVersion, version) > 0) continue;
+      // Not if it changed during a turn.
+      if (this.#store.get(keyOf(object)) === object) this.#drop(object, uid);
     }
   }
 

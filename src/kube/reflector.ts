@@ -1,10 +1,11 @@
 import { backoffAfter } from "../lib/backoff.ts";
 import { untilAborted } from "../lib/deadline.ts";
 import type { Clock, Rng } from "../lib/seams.ts";
+import { never } from "../lib/never.ts";
 import { type Millis, millisOf, minutes, seconds } from "../lib/time.ts";
 import type { KubeClient } from "./client.ts";
 import { fromStatusObject, isGone, isInvalid, KubeError } from "./errors.ts";
-import { openTurns } from "./list-decoder.ts";
+import { openTurns, type Turns } from "./list-decoder.ts";
 import type { KubeLog } from "./log.ts";
 import { Mirror, type ReflectorHandlers, type Verdict } from "./mirror.ts";
 import { nameOf, type Resource } from "./resource.ts";
@@ -173,7 +174,7 @@ class RunningReflector implements Reflector {
       version = page.resourceVersion;
       this.#live();
     }
-    this.#endList(version);
+    await this.#endList(version, turns);
   }
 
   async #watch(signal: AbortSignal): Promise<void> {
@@ -208,8 +209,7 @@ class RunningReflector implements Reflector {
       this.#live();
       try {
         for (const line of cutter.push(chunk)) {
-          this.#take(line);
-          await turns();
+          await (this.#take(line, turns) ?? turns());
           signal.throwIfAborted();
         }
       } catch (error) {
@@ -218,42 +218,44 @@ class RunningReflector implements Reflector {
     }
   }
 
-  #take(line: Uint8Array): void {
+  /** A promise where the line ends the first list, which takes its time. */
+  #take(line: Uint8Array, turns: Turns): Promise<void> | undefined {
     const event = decodeWatchLine(line);
     switch (event.type) {
       case "upsert":
         this.#mirror.upsert(event.object);
-        break;
+        return undefined;
       case "delete":
         this.#mirror.remove(event.object);
-        break;
+        return undefined;
       case "bookmark":
-        if (this.#mirror.cursor !== null) this.#mirror.bookmark(event.resourceVersion);
-        else if (event.isInitialEnd) this.#endList(event.resourceVersion);
-        else this.#withoutStreaming();
-        break;
+        return this.#bookmark(event, turns);
       case "error":
         throw fromStatusObject({ verb: "watch", resource: nameOf(this.resource), target: "" }, event.status);
       case "unreadable":
         throw this.#unreadable(event.reason);
       default:
-        event satisfies never;
+        return never(event);
     }
   }
 
-  #endList(version: string): void {
-    const verdict = this.#mirror.endList(version);
+  #bookmark(mark: { resourceVersion: string; isInitialEnd: boolean }, turns: Turns): Promise<void> | undefined {
+    if (this.#mirror.cursor === null) {
+      if (mark.isInitialEnd) return this.#endList(mark.resourceVersion, turns);
+      this.#mayStream = false;
+      throw new BrokenWatch("the server does not mark the end of the initial events");
+    }
+    this.#mirror.bookmark(mark.resourceVersion);
+    return undefined;
+  }
+
+  async #endList(version: string, turns: Turns): Promise<void> {
+    const verdict = await this.#mirror.endList(version, turns);
     if (verdict !== "good") throw new BrokenWatch(complaintOf(verdict, version));
     if (this.#isSynced) return;
     this.#isSynced = true;
     this.#synced.resolve();
     this.#on.synced();
-  }
-
-  /** A plain bookmark before the end of the first objects: this server does not know streaming lists. */
-  #withoutStreaming(): never {
-    this.#mayStream = false;
-    throw new BrokenWatch("the server does not mark the end of the initial events");
   }
 
   #unreadable(reason: string): BrokenWatch {
@@ -301,7 +303,7 @@ class RunningReflector implements Reflector {
         }
         version = page.resourceVersion;
       }
-      const verdict = this.#mirror.endRelist(version);
+      const verdict = await this.#mirror.endRelist(version, turns);
       if (verdict === "rewound") this.#attempt.abort(new BrokenWatch(complaintOf(verdict, version)));
       this.#counts.relists += 1;
       return verdict !== "doubtful";

@@ -60,6 +60,8 @@ export function openTransport(connection: KubeConnection, options: TransportOpti
 }
 
 interface Lanes {
+  /** As last seen, and what tells it from another one. */
+  tls: TlsIdentity;
   readonly digest: string;
   readonly connect: buildConnector.connector;
   readonly pools: Readonly<Record<KubeLane, Pool>>;
@@ -140,7 +142,10 @@ class Transport implements KubeTransport {
   #encode(body: unknown): string | null {
     if (body === undefined) return null;
     const text = JSON.stringify(body);
-    if (Buffer.byteLength(text) > this.#limits.requestBytes) throw new NoAnswer("TooLarge", "RequestTooLarge");
+    const { requestBytes } = this.#limits;
+    // A character takes three bytes at most: small bodies are not measured twice.
+    if (text.length * 3 > requestBytes && Buffer.byteLength(text) > requestBytes)
+      throw new NoAnswer("TooLarge", "RequestTooLarge");
     return text;
   }
 
@@ -197,8 +202,9 @@ class Transport implements KubeTransport {
 
   /** New CA or client certificate ⇒ new connections; what is under way on the old ones ends there (SEC-29). */
   #lanesFor(tls: TlsIdentity): Lanes {
+    if (this.#lanes?.tls === tls) return this.#lanes;
     const digest = tlsDigest(tls);
-    if (this.#lanes?.digest === digest) return this.#lanes;
+    if (this.#lanes?.digest === digest) return Object.assign(this.#lanes, { tls });
     for (const pool of Object.values(this.#lanes?.pools ?? {})) void pool.close();
     const connect = (this.#options.connect ?? plainConnect(this.#limits.connectTimeout))(tls);
     const open = (lane: KubeLane): Pool =>
@@ -207,6 +213,7 @@ class Transport implements KubeTransport {
         connections: this.#limits.connections[lane],
       });
     this.#lanes = {
+      tls,
       digest,
       connect,
       pools: { bulk: open("bulk"), user: open("user"), lease: open("lease"), event: open("event") },
