@@ -41,8 +41,22 @@ export function start(file: string, args: readonly string[], env: NodeJS.Process
 
 export const startLocal = (args: readonly string[], env: NodeJS.ProcessEnv = {}): Running =>
   start(process.execPath, [LOCAL, ...args], env);
-export const local = (args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ran> =>
-  startLocal(args, env).ended;
+/** A command that has to end by itself; one that stays instead is killed, so that it does not outlive its test. */
+export async function local(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ran> {
+  const { child, ended } = startLocal(args, env);
+  const hasEnded = new AbortController();
+  const late = localClock.sleep(ENDS_WITHIN, hasEnded.signal).then(
+    () => child.kill("SIGKILL"),
+    () => false,
+  );
+  const ran = await ended;
+  hasEnded.abort();
+  await late;
+  return ran;
+}
+
+/** Below the time that a test has. */
+const ENDS_WITHIN = seconds(45);
 
 /** Resolves when a started `up` has printed its environment. */
 export async function untilReady(up: Running): Promise<void> {
