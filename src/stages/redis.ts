@@ -2,7 +2,7 @@ import { z } from "zod";
 import type { Json } from "../lib/json.ts";
 import { formatDuration, millisOf, parseDuration } from "../lib/time.ts";
 import type { PlanContext } from "../domain/plan.ts";
-import type { Drift } from "../domain/stored.ts";
+import type { Drift, Outputs } from "../domain/stored.ts";
 import type { Found, Outcome } from "../domain/task.ts";
 import type { FencedKey, Publication, StoredValue, StoreResult } from "../infra/cache/fenced.ts";
 import { connect, defineStage, durationField, endpointName, type StageCall } from "./stage.ts";
@@ -69,6 +69,7 @@ type Inputs = {
   readonly value: StoredValue;
   readonly ttl: number | null;
   readonly publish: Publication | null;
+  readonly version: number;
 };
 type Call = StageCall<Inputs, "redis">;
 
@@ -100,6 +101,7 @@ export const redis = defineStage<Config, Inputs, "redis">({
         value: valueOf(context, about),
         ttl: about.ttl === undefined ? null : parseDuration(about.ttl),
         publish,
+        version: context.planVersion,
       },
       conflicts: [`redis/${about.endpoint}/${key}`],
       endpoint: about.endpoint,
@@ -113,9 +115,9 @@ export const redis = defineStage<Config, Inputs, "redis">({
   },
   async run(call) {
     if (!call.alive()) return expired(call);
-    const { ttl, publish, key } = call.inputs;
+    const { ttl, publish } = call.inputs;
     const result = await call.ports.redis.write({ ...target(call), ttl: ttl === null ? null : millisOf(ttl), publish });
-    return outcomeOf(result, { key });
+    return outcomeOf(result, outputsOf(call));
   },
   async undo(call) {
     if (!call.alive()) return expired(call);
@@ -130,9 +132,11 @@ export const redis = defineStage<Config, Inputs, "redis">({
   },
   async probe(call): Promise<Found> {
     const found = await call.ports.redis.whose(target(call));
-    return found.is === "in-force" ? { is: "in-force", outputs: { key: call.inputs.key } } : found;
+    return found.is === "in-force" ? { is: "in-force", outputs: outputsOf(call) } : found;
   },
 });
+
+const outputsOf = ({ inputs: { key, version } }: Call): Outputs => ({ key, version });
 
 const expired = (call: Call): Outcome => ({
   is: "retryable",
@@ -201,9 +205,13 @@ function target(call: Call): FencedKey {
 function outcomeOf(result: StoreResult, outputs: Readonly<Record<string, Json>>): Outcome {
   switch (result.is) {
     case "done":
-      return { is: "done", outputs, ...(result.kept.length === 0 ? {} : { drift: driftOf(result.kept, null) }) };
+      return {
+        is: "done",
+        outputs,
+        ...(result.kept.length === 0 ? {} : { drift: driftOf(result.kept, result.digests) }),
+      };
     case "drift":
-      return { is: "terminal", fault: result.fault, drift: driftOf(result.keys, result.ours) };
+      return { is: "terminal", fault: result.fault, drift: driftOf(result.keys, result.digests) };
     case "retryable":
       return { is: "retryable", fault: result.fault, after: null };
     default:
@@ -211,10 +219,7 @@ function outcomeOf(result: StoreResult, outputs: Readonly<Record<string, Json>>)
   }
 }
 
-const driftOf = (keys: readonly string[], ours: string | null): Drift => ({
-  keys: keys.slice(0, 16),
-  digests: { before: null, ours, now: null },
-});
+const driftOf = (keys: readonly string[], digests: Drift["digests"]): Drift => ({ keys: keys.slice(0, 16), digests });
 
 function previewOf({ endpoint, hash, ttl }: Config, key: string, { direction }: PlanContext): string {
   if (direction === "Back") return `put ${key} of ${endpoint} back`;

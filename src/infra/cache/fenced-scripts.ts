@@ -223,11 +223,11 @@ end
 
 -- Fields beside ours that are not as they were.
 local function changed_beside(written)
-  local then_, now, names = old.others or '', others_of(old.mode, written), {}
-  if then_ == '' or now == '' then return {} end
-  then_, now = cjson.decode(then_), cjson.decode(now)
-  for name, value in pairs(then_) do if now[name] ~= value then names[#names + 1] = name end end
-  for name in pairs(now) do if then_[name] == nil then names[#names + 1] = name end end
+  local were, are, names = old.others, others_of(old.mode, written), {}
+  if not has(were) or are == '' then return names end
+  were, are = cjson.decode(were), cjson.decode(are)
+  for name, value in pairs(were) do if are[name] ~= value then names[#names + 1] = name end end
+  for name in pairs(are) do if were[name] == nil then names[#names + 1] = name end end
   table.sort(names)
   return names
 end
@@ -236,7 +236,8 @@ end
 local function shown(map)
   local size = 0
   for name, value in pairs(map) do size = size + #name + #(value or '') end
-  return size <= 4096 and cjson.encode(map) or ''
+  local text = size <= 24576 and cjson.encode(map) or ''
+  return #text <= 24576 and text or ''
 end
 `;
 

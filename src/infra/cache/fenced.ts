@@ -1,5 +1,7 @@
+import { companionKey } from "../../lib/companion-key.ts";
 import { canonicalJson, hexDigest } from "../../lib/digest.ts";
 import { fault, type Fault } from "../../lib/failures.ts";
+import { decodeJson } from "../../lib/json.ts";
 import type { Point } from "../../lib/seams.ts";
 import type { Millis } from "../../lib/time.ts";
 import { PUBLISH, RESTORE, WHOSE, WRITE } from "./fenced-scripts.ts";
@@ -42,10 +44,26 @@ export interface FencedPublish extends FencedKey {
   readonly publish: Publication;
 }
 
+/** Of all that a stage writes: as it was before, as we wrote it, as it is now; null where that is too long to be shown. */
+export interface DriftDigests {
+  readonly before: string | null;
+  readonly ours: string | null;
+  readonly now: string | null;
+}
 export type StoreResult =
   /** `kept`: fields that others changed and that were left as they are. */
-  | { readonly is: "done"; readonly how: string; readonly kept: readonly string[] }
-  | { readonly is: "drift"; readonly keys: readonly string[]; readonly ours: string; readonly fault: Fault }
+  | {
+      readonly is: "done";
+      readonly how: string;
+      readonly kept: readonly string[];
+      readonly digests: DriftDigests;
+    }
+  | {
+      readonly is: "drift";
+      readonly keys: readonly string[];
+      readonly digests: DriftDigests;
+      readonly fault: Fault;
+    }
   | { readonly is: "retryable" | "terminal" | "unknown" | "fenced" | "diverged"; readonly fault: Fault };
 export type StoreFinding =
   | { readonly is: "in-force" }
@@ -62,12 +80,6 @@ export interface FencedStore {
   /** Why the endpoint does not take this key; null where it does. */
   keyRefusal(endpoint: string, key: string): Fault | null;
   close(): Promise<void>;
-}
-
-/** Key of the companion record: in the same slot as the data (Redis Cluster, hash tags). */
-export function recordKey(key: string): string {
-  const tag = /\{([^}]+)\}/.exec(key)?.[1] ?? key;
-  return `turnout:{${tag}}:${key}`;
 }
 
 export function openFencedStore(connections: ReadonlyMap<string, RedisConnection>): FencedStore {
@@ -112,8 +124,7 @@ class EndpointStore {
   async write(call: FencedWrite): Promise<StoreResult> {
     const ask = { ...asked(call), ttl: call.ttl ?? 0, ...told(call.publish), digest: digestOf(call.value) };
     const done = this.#settle(call, await this.#run("write", call, ask, streamOf(call.publish)));
-    if (done.is !== "done") return done;
-    return this.#readBack(call, done, (found) => found.opId === call.opId && found.ours);
+    return this.#readBack(call, done, ({ opId }) => opId === call.opId);
   }
 
   async restore(call: FencedRestore): Promise<StoreResult> {
@@ -121,52 +132,56 @@ class EndpointStore {
     const undo = `${call.uid} ${call.opId}`;
     const ask = { ...asked(call), undo, undoes: undoes.opId, settled: undoes.settled, onDrift };
     const done = this.#settle(call, await this.#run("restore", call, ask, null));
-    if (done.is !== "done") return done;
     return this.#readBack(call, done, (found) => found.undo === undo);
   }
 
   async publish(call: FencedPublish): Promise<StoreResult> {
     const ask = { ...asked(call), ...told(call.publish) };
-    return this.#settle(call, await this.#run("publish", call, ask, streamOf(call.publish)));
+    const done = this.#settle(call, await this.#run("publish", call, ask, streamOf(call.publish)));
+    return this.#readBack(call, done, ({ published }) => published === call.opId);
   }
 
   async whose(call: FencedKey): Promise<StoreFinding> {
     const found = await this.#look(call);
-    if ("fault" in found) return { is: found.is === "foreign" ? "foreign" : "unreadable", fault: found.fault };
-    if (found.opId === call.opId) return { is: "in-force" };
-    const { key } = call;
+    if ("fault" in found) return found;
+    const facts = { endpoint: this.#name, key: call.key };
+    const foreign = (code: "RecordMissing" | "RedisWrongType" | "ForeignEdit"): StoreFinding => ({
+      is: "foreign",
+      fault: fault(code, facts),
+    });
+    if (found.opId === call.opId) {
+      // An error reply broke it off: what is missing is done by doing it again.
+      if (found.pending) return { is: "not-in-force" };
+      return found.data === "ours" ? { is: "in-force" } : foreign("ForeignEdit");
+    }
+    if (found.fence > call.base) return foreign("ForeignEdit");
+    if (found.data === "type") return foreign("RedisWrongType");
     // Our data without our record: somebody took the record away, and with it the before-image.
-    if (!found.known)
-      return found.ours
-        ? { is: "foreign", fault: fault("RecordMissing", { endpoint: this.#name, key }) }
-        : { is: "not-in-force" };
-    if (found.fence <= call.base) return { is: "not-in-force" };
-    return { is: "foreign", fault: fault("ForeignEdit", { endpoint: this.#name, key }) };
+    const bare = found.opId === "" && found.undo === "";
+    return bare && found.data === "ours" ? foreign("RecordMissing") : { is: "not-in-force" };
   }
 
-  /** A server that lost the write on a failover is found here, before the stage is called settled. */
-  async #readBack(call: FencedKey, done: StoreResult, right: (found: Look) => boolean): Promise<StoreResult> {
+  /** What a server lost on a failover, after it had said yes, is found here, before the stage is called settled. */
+  async #readBack(call: FencedKey, done: StoreResult, stands: (found: Look) => boolean): Promise<StoreResult> {
+    if (done.is !== "done") return done;
     const found = await this.#look(call);
-    if (!("fault" in found)) {
-      return right(found)
-        ? done
-        : { is: "terminal", fault: fault("ReadBackDiffers", { endpoint: this.#name, key: call.key }) };
-    }
-    return found.is === "foreign" ? { is: "terminal", fault: found.fault } : { is: "unknown", fault: found.fault };
+    if ("fault" in found) return { is: found.is === "foreign" ? "terminal" : "unknown", fault: found.fault };
+    const differs = fault("ReadBackDiffers", { endpoint: this.#name, key: call.key });
+    if (!stands(found)) return { is: "unknown", fault: differs };
+    // The record stands and the data does not: somebody wrote in between.
+    const changed = done.how === "written" || done.how === "in-force" ? found.data !== "ours" : false;
+    return changed ? { is: "terminal", fault: differs } : done;
   }
 
   async #look(call: FencedKey): Promise<Look | { readonly is: "foreign" | "unreadable"; readonly fault: Fault }> {
     const reply = await this.#run("whose", call, asked(call), null);
-    const facts = { endpoint: this.#name, key: call.key };
-    if (reply.kind !== "reply") {
-      const failed = this.#failed(call, reply);
-      return { is: "unreadable", fault: failed.fault };
-    }
-    const [verdict = "", first = "", undo = "", fence = "", ours = ""] = words(reply.value);
-    if (verdict === "foreign") return { is: "foreign", fault: fault("ForeignRecord", { ...facts, owner: first }) };
-    if (verdict === "type") return { is: "foreign", fault: fault("RedisWrongType", facts) };
-    if (verdict === "none") return { known: false, opId: "", undo: "", fence: "", ours: first === "yes" };
-    return { known: true, opId: first, undo, fence, ours: ours === "yes" };
+    if (reply.kind !== "reply") return { is: "unreadable", fault: this.#failed(call, reply).fault };
+    const [verdict, data = "", opId = "", undo = "", published = "", fence = "", pending = ""] = words(reply.value);
+    if (verdict === "foreign") return { is: "foreign", fault: this.#foreign(call, data) };
+    if (verdict === "damaged") return { is: "foreign", fault: this.#damaged(call) };
+    if (verdict !== "none" && verdict !== "record")
+      return { is: "unreadable", fault: fault("ProbeFailed", { endpoint: this.#name, address: call.key }) };
+    return { data, opId, undo, published, fence, pending: pending !== "" };
   }
 
   #run(
@@ -175,7 +190,7 @@ class EndpointStore {
     ask: Ask,
     stream: string | null,
   ): Promise<RedisReply> {
-    const keys = [call.key, recordKey(call.key), ...(stream === null ? [] : [stream])];
+    const keys = [call.key, companionKey(call.key), ...(stream === null ? [] : [stream])];
     const point: Point | null = script === "whose" ? null : { class: "effect/redis", subject: call.subject };
     return this.#scripts[script].run(keys, [JSON.stringify(ask)], {
       signal: call.signal,
@@ -189,10 +204,17 @@ class EndpointStore {
     const [verdict = "", ...rest] = words(reply.value);
     const facts = { endpoint: this.#name, key: call.key };
     const place = { endpoint: this.#name, address: call.key };
-    const first = rest[0] ?? "";
+    const [first = "", second = "", ...names] = rest;
+    const digests = {
+      before: digestOfShown(call.value, first),
+      ours: digestOf(call.value),
+      now: digestOfShown(call.value, second),
+    };
     switch (verdict) {
+      case "damaged":
+        return { is: "terminal", fault: this.#damaged(call) };
       case "foreign":
-        return { is: "terminal", fault: fault("ForeignRecord", { ...facts, owner: first }) };
+        return { is: "terminal", fault: this.#foreign(call, first) };
       case "fenced":
         return { is: "fenced", fault: fault("Fenced", { ...place, seen: first }) };
       case "diverged":
@@ -204,10 +226,25 @@ class EndpointStore {
       case "conflict":
         return { is: "terminal", fault: fault("RecordMissing", facts) };
       case "drift":
-        return { is: "drift", keys: rest, ours: digestOf(call.value), fault: fault("ForeignEdit", facts) };
+        return { is: "drift", keys: names, digests, fault: fault("ForeignEdit", facts) };
+      case "restored":
+        return { is: "done", how: verdict, kept: names, digests };
+      case "written":
+      case "in-force":
+      case "nothing":
+      case "again":
+      case "published":
+        return { is: "done", how: verdict, kept: [], digests };
       default:
-        return { is: "done", how: verdict, kept: verdict === "restored" ? rest : [] };
+        return { is: "unknown", fault: fault("ReadBackDiffers", facts) };
     }
+  }
+
+  #foreign({ key }: FencedKey, owner: string): Fault {
+    return fault("ForeignRecord", { endpoint: this.#name, key, owner });
+  }
+  #damaged({ key }: FencedKey): Fault {
+    return fault("ForeignEdit", { endpoint: this.#name, key: companionKey(key) });
   }
 
   #failed(
@@ -226,14 +263,17 @@ class EndpointStore {
 }
 
 interface Look {
-  readonly known: boolean;
+  /** `ours`: what was asked about stands there, or has expired since by itself. */
+  readonly data: string;
   readonly opId: string;
   readonly undo: string;
+  readonly published: string;
+  /** Empty where there is no record: below every other. */
   readonly fence: string;
-  readonly ours: boolean;
+  readonly pending: boolean;
 }
 
-/** First words of error replies (RESP). Nothing was changed by a command that these answer. */
+/** First words of error replies (RESP) of a server that will take the command later; a script broken off by one is done again. */
 const BUSY: ReadonlySet<string> = new Set([
   "LOADING",
   "BUSY",
@@ -243,14 +283,22 @@ const BUSY: ReadonlySet<string> = new Set([
   "READONLY",
   "NOREPLICAS",
   "OOM",
+  "MISCONF",
 ]);
 const DENIED: ReadonlySet<string> = new Set(["NOAUTH", "WRONGPASS", "NOPERM"]);
 const FINAL: ReadonlySet<string> = new Set(["EgressDenied", "SecretUnreadable", "TlsFailed", "RequestTooLarge"]);
 
 const writtenOf = (value: StoredValue): Readonly<Record<string, string>> =>
   value.kind === "hash" ? value.fields : { value: value.value };
-const digestOf = (value: StoredValue): string =>
-  hexDigest("redis", value.kind, canonicalJson(writtenOf(value))).slice(0, 32);
+const digestOf = (value: StoredValue): string => digest(value.kind, writtenOf(value));
+const digest = (kind: string, fields: unknown): string => hexDigest("redis", kind, canonicalJson(fields)).slice(0, 32);
+
+/** Of names and values as a script shows them. The values go no further than this (protocol.md: status holds nothing read). */
+function digestOfShown({ kind }: StoredValue, shown: string): string | null {
+  const decoded = shown === "" ? null : decodeJson(shown, SHOWN_LIMITS);
+  return decoded?.ok === true ? digest(kind, decoded.value) : null;
+}
+const SHOWN_LIMITS = { depth: 2, keys: 128 };
 
 const asked = ({ tenant, uid, stage, fence, base, opId, value }: FencedKey): Ask => ({
   tenant,
