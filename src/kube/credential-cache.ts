@@ -1,3 +1,4 @@
+import { untilAborted, withDeadline } from "../lib/deadline.ts";
 import type { Clock } from "../lib/seams.ts";
 import { seconds } from "../lib/time.ts";
 import type { Credentials, KubeConnection } from "./connection.ts";
@@ -5,6 +6,8 @@ import { NoAnswer } from "./errors.ts";
 
 /** SEC-29: tokens, authorities and keys are read again at least this often. */
 const READ_AGAIN_AFTER = seconds(60);
+/** A plugin that takes longer counts as a failed read. */
+const READ_TIMEOUT = seconds(10);
 /** After a 401 or a failed read the next one comes this late at the earliest, however many requests ask. */
 const READ_AT_MOST_EVERY = seconds(1);
 
@@ -16,6 +19,7 @@ export interface CredentialCache {
 }
 
 export function openCredentialCache(connection: KubeConnection, clock: Clock): CredentialCache {
+  const never = new AbortController().signal;
   let held: Credentials | null = null;
   let readAt = Number.NEGATIVE_INFINITY;
   let goodUntil = Number.NEGATIVE_INFINITY;
@@ -25,7 +29,8 @@ export function openCredentialCache(connection: KubeConnection, clock: Clock): C
   const read = async (): Promise<Credentials> => {
     readAt = clock.monotonic();
     try {
-      held = await connection.read(isDoubted);
+      const bound = { clock, timeout: READ_TIMEOUT, signal: never };
+      held = await withDeadline(bound, (late) => untilAborted(connection.read(isDoubted), late));
       isDoubted = false;
       goodUntil = readAt + READ_AGAIN_AFTER;
       return held;

@@ -80,7 +80,6 @@ export class Mirror {
   remove(object: KubeObject): void {
     const { uid, resourceVersion } = object.metadata;
     if (this.#listed === null && !this.#advance(object)) return;
-    this.#listed?.delete(uid);
     this.#goneMeanwhile?.add(uid);
     const held = this.#store.get(keyOf(object));
     // Our own later write may have brought it back into the selection already.

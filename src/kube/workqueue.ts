@@ -37,6 +37,8 @@ export interface Workqueue {
   oldest(): Millis;
   /** Keys put off. */
   readonly delayed: number;
+  /** Keys that are queued, put off or worked on: all that is remembered. */
+  readonly known: number;
   /** What was put off never comes. */
   close(): void;
 }
@@ -79,6 +81,9 @@ class LaneQueue implements Workqueue {
 
   get delayed(): number {
     return this.#delayed;
+  }
+  get known(): number {
+    return this.#entries.size;
   }
 
   add(key: string, lane: Lane): void {

@@ -236,7 +236,7 @@ test("[L4] 410 on a continuation that is too old begins the list again", async (
 });
 
 describe("refusals say why in the API server's words", () => {
-  test("403 names account, verb and resource; 422 names the field", async () => {
+  test("[kube-apiserver/denied] 403 names account, verb and resource; 422 names the field", async () => {
     const { client, resource, namespace } = await scratch();
     const plain = openKubeRig({ kubeconfig: user });
     const forbidden = await caught(createScratch({ client: plain.client, resource, namespace }, "a"));

@@ -4,7 +4,7 @@ import { type AddressInfo, createServer as createTcpServer, type Socket } from "
 import { gzipSync } from "node:zlib";
 
 import { buildConnector } from "undici";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 
 import type { Credentials, KubeConnection, TlsIdentity } from "../../src/kube/connection.ts";
 import { NoAnswer } from "../../src/kube/errors.ts";
@@ -191,7 +191,7 @@ describe("a request", () => {
     ]);
   });
 
-  test("uses kept connections, no more than its lane has, and lanes do not wait for each other", async () => {
+  test("[kube-apiserver/busy] uses kept connections, no more than its lane has, and lanes do not wait for each other", async () => {
     const waiting: ServerResponse[] = [];
     const server = await http((response) => void waiting.push(response));
     const limits = { connections: { bulk: 3, user: 1, lease: 1, event: 1 } };
@@ -352,7 +352,7 @@ describe("[S26] sent, and no usable answer: Ambiguous, and never sent again", ()
   });
 });
 
-describe("[SEC-41] hostile answers to a read are bad answers, bounded", () => {
+describe("[SEC-41] [kube-apiserver/hostile] hostile answers to a read are bad answers, bounded", () => {
   const head = "HTTP/1.1 200 OK\r\n";
   test.each<readonly [string, (socket: Socket) => void, string]>([
     [
@@ -514,6 +514,13 @@ describe("[SEC-27] TLS", () => {
     expect(await ask(good.port, {})).toMatch(/^Refused (SELF_SIGNED|UNABLE)/);
     expect(await ask(other.port, { ca: other.ca })).toBe("Refused ERR_TLS_CERT_ALTNAME_INVALID");
     expect(await ask(expired.port, { ca: expired.ca })).toBe("Refused CERT_HAS_EXPIRED");
+  });
+
+  test("cannot be turned off by Node's environment variable", async () => {
+    vi.stubEnv("NODE_TLS_REJECT_UNAUTHORIZED", "0");
+    onTestFinished(() => void vi.unstubAllEnvs());
+    const { port } = await secure({ ips: ["127.0.0.1"] });
+    expect(await ask(port, {})).toMatch(/^Refused (SELF_SIGNED|UNABLE)/);
   });
 
   test("may name the server that the certificate must be for", async () => {

@@ -92,6 +92,30 @@ test("a file that cannot be read leaves the last good token in use, and is tried
   expect([await tokenOf(rig.cache), rig.reads.length]).toEqual(["two", 3]);
 });
 
+test("a plugin that hangs is waited for 10 s; then what is held is used, or the request is refused", async () => {
+  const clock = new ManualClock();
+  let hangs = true;
+  const hanging: KubeConnection = {
+    origin: "https://api",
+    basePath: "",
+    user: "test",
+    read: () =>
+      hangs ? new Promise(() => undefined) : Promise.resolve({ headers: { authorization: "one" }, tls: NO_TLS }),
+  };
+  const cache = openCredentialCache(hanging, clock);
+  await Promise.all([
+    expect(cache.current()).rejects.toMatchObject({ kind: "Refused", reason: "CredentialsUnreadable" }),
+    clock.advance(seconds(10)),
+  ]);
+  hangs = false;
+  expect([await tokenOf(cache), clock.sleeping]).toEqual(["one", 0]);
+  hangs = true;
+  await clock.advance(seconds(60));
+  const used = tokenOf(cache);
+  await clock.advance(seconds(10));
+  expect(await used).toBe("one");
+});
+
 test("without any token nothing can be sent: refused, by its code, and tried again", async () => {
   const rig = open();
   rig.token = null;

@@ -144,6 +144,13 @@ describe("a watch", () => {
     expect([held(rig), rig.told()]).toEqual([["a#two@7"], []]);
   });
 
+  test("our own write that left the selection, held already when the watch tells, is gone with it", async () => {
+    const rig = await listed(aWidget("a", 7));
+    rig.store.refresh(aWidget("a", 103));
+    rig.mirror.remove(aWidget("a", 103));
+    expect([held(rig), rig.told()]).toEqual([[], ["gone a#uid-a@103"]]);
+  });
+
   test("leaving the selection does not undo our later write that brought it back", async () => {
     const rig = await listed(aWidget("a", 7));
     rig.store.refresh(aWidget("a", 105));
@@ -156,6 +163,7 @@ describe("a watch", () => {
 describe("[L4] the periodic list", () => {
   test("finds what the watch did not tell: new, changed, replaced and gone objects", async () => {
     const rig = await listed(aWidget("a", 7), aWidget("b", 9), aWidget("c", 11), aWidget("d", 12));
+    rig.store.refresh(aWidget("c", 200)); // at the very version of the list, which shows everything up to it
     rig.mirror.beginRelist();
     for (const object of [aWidget("a", 7), aWidget("b", 120), aWidget("d", 121, { uid: "another" }), aWidget("e", 130)])
       rig.mirror.relist(object);
@@ -165,7 +173,7 @@ describe("[L4] the periodic list", () => {
       "gone d#uid-d@12",
       "relist d#another@121",
       "relist e#uid-e@130",
-      "gone c#uid-c@11",
+      "gone c#uid-c@200",
     ]);
   });
 

@@ -219,7 +219,7 @@ describe("a watch that ends", () => {
     expect(rig.kube.requests.length).toBeLessThan(10);
   });
 
-  test("asked to wait by Retry-After it waits so long, but never beyond its own limit", async () => {
+  test("[kube-apiserver/busy] asked to wait by Retry-After it waits so long, but never beyond its own limit", async () => {
     const rig = await synced();
     rig.kube.onStream({ ...statusAnswer(429, "TooManyRequests"), headers: { "retry-after": "20" } });
     rig.watch().cut();
@@ -300,7 +300,7 @@ describe("other errors inside the stream", () => {
   });
 });
 
-describe("[L4] what cannot be read is never skipped: everything is listed again", () => {
+describe("[L4] [kube-apiserver/hostile] what cannot be read is never skipped: everything is listed again", () => {
   test.each<readonly [string, string | Uint8Array]>([
     ["garbage", "}{\n"],
     ["half a line and the next", '{"type":"MODIFIED","object":{"metadata":{"name":"a"\n'],
@@ -365,7 +365,7 @@ describe("[L4] the periodic list", () => {
   });
 });
 
-describe("[S30] history that went back", () => {
+describe("[S30] [kube-apiserver/reborn] history that went back", () => {
   test("is told once two consistent lists in a row are older than what is known, then everything is begun anew", async () => {
     const rig = await synced([aWidget("a", 7), aWidget("b", 9)]);
     rig.kube.on(LIST, ok(aList(40, [aWidget("a", 7)])));

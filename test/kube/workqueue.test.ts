@@ -209,8 +209,23 @@ describe("who works on a key sees that it changed", () => {
   });
 });
 
+test("a key is remembered while it is queued, put off or worked on, and no longer", async () => {
+  const { clock, queue } = open();
+  queue.add("ns/a", "user");
+  queue.addAfter("ns/b", seconds(10), "user");
+  await queue.take(never);
+  expect(queue.known).toBe(2);
+  queue.addAfter("ns/a", seconds(10), "user");
+  queue.done("ns/a");
+  queue.addAfter("ns/a", seconds(20), "user"); // the earlier ask stands
+  expect([queue.known, queue.delayed]).toEqual([2, 2]);
+  await clock.advance(seconds(10));
+  expect([await drain(queue), queue.known, queue.delayed]).toEqual([["ns/b", "ns/a"], 0, 0]);
+});
+
 test("the oldest key over all namespaces and lanes is known", async () => {
   const { clock, queue } = open();
+  await clock.advance(seconds(100));
   expect(queue.oldest()).toBe(0);
   queue.add("a/1", "start-up");
   await clock.advance(seconds(3));
