@@ -102,10 +102,14 @@ async function timed(name: string, work: () => Promise<Tally>, clock: Clock): Pr
   try {
     tally = await work();
   } catch (error) {
-    print(error instanceof EnvironmentProblem ? error.message : String(error instanceof Error ? error.stack : error));
+    if (isAbort(error)) print(`${name}: stopped`);
+    else
+      print(error instanceof EnvironmentProblem ? error.message : String(error instanceof Error ? error.stack : error));
   }
   return { name, took: millisOf(clock.monotonic() - started), ...tally };
 }
+
+const isAbort = (error: unknown): boolean => error instanceof Error && error.name === "AbortError";
 
 const GONE_WITHIN = seconds(5);
 
