@@ -1,15 +1,18 @@
 import { fault } from "../lib/failures.ts";
-import { between, formatDuration, type Instant, millisOf, type Millis } from "../lib/time.ts";
-import { claim, mustSpec, pollOf, quietUntil, rest, type Target } from "./claims.ts";
-import { claimantMayLive, isMine, leaveFailed, retryAsked } from "./forward.ts";
+import { between, formatDuration, type Instant, millisOf } from "../lib/time.ts";
+import { isHarmless, mustStage } from "./basis.ts";
+import { claim, limitsFor, pollOf, quietUntil, rest, type Target } from "./claims.ts";
+import { claimantMayLive, leaveFailed, mineOf, retryAsked, soonest } from "./forward.ts";
 import { takeLock } from "./lock.ts";
-import { limitsOf } from "./plan.ts";
 import type { Because } from "./reasons.ts";
 import { fail } from "./settle.ts";
 import { ageOf, enter, entryOf, excuse, openEntry, waitFor, withEntry } from "./status.ts";
-import type { Answer, StageEntry, Status, TurnCause } from "./stored.ts";
-import type { Decision, TaskView } from "./task.ts";
+import type { Answer, StageEntry, Status, TenantStatus, TurnCause } from "./stored.ts";
+import type { Decision, Mine, TaskView } from "./task.ts";
 import { undoLeft, undoPlanOf, type UndoStep, wasClaimed } from "./undo.ts";
+
+/** Longest reason of an answer. */
+const REASON = 256;
 
 /** Why a task turns back, and what its history says. */
 export const TURNS: Readonly<Record<TurnCause, Because>> = {
@@ -33,21 +36,17 @@ export function turnBack(view: TaskView, cause: TurnCause, now: Instant): Decisi
   return rollingBack({ ...view, status }, now);
 }
 
-/** Stages without undo are RolledBack without a claim; verify stages too where there is no previous unit to ask. */
+/** What has nothing to undo is RolledBack without a claim: reads and gates, and everything where no write or announce was claimed. */
 function closeGates(view: TaskView, status: Status, now: Instant): Status {
-  const steps = undoPlanOf(view, status);
-  const withUndo = new Set(steps.map(({ stage }) => stage));
-  return status.stages.reduce((folded, entry) => {
-    if (withUndo.has(entry.name)) return isRead(view, entry) ? withEntry(folded, { ...entry, claim: null }) : folded;
+  const due = new Set(undoLeft(undoPlanOf(view, status), status.stages).map(({ stage }) => stage));
+  return status.stages.filter(wasClaimed).reduce((folded, entry) => {
+    if (due.has(entry.name)) {
+      const { stage } = mustStage(view, entry.name);
+      return isHarmless(view, stage) ? withEntry(folded, { ...entry, claim: null }) : folded;
+    }
     const back = withEntry(folded, { ...entry, state: "RollingBack", claim: null, retryAt: null });
     return withEntry(back, { ...entry, state: "RolledBack", claim: null, retryAt: null, finishedAt: now });
   }, status);
-}
-
-function isRead(view: TaskView, entry: StageEntry): boolean {
-  const stage = mustSpec(view).stages.find(({ name }) => name === entry.name);
-  const effect = stage === undefined ? "write" : view.kinds[stage.kind]?.effect(stage.config);
-  return effect === "read" || effect === "gate";
 }
 
 /** RolledBack, or Cancelled where the undo was asked for by cancel. */
@@ -59,17 +58,19 @@ function over(status: Status, because: Because, now: Instant): Status {
 export function rollingBack(view: TaskView, now: Instant): Decision {
   const { status } = view;
   const open = openEntry(status);
-  const steps = undoLeft(undoPlanOf(view, status), status.stages);
-  if (open !== undefined && isMine(view, open)) return pollUndo(view, open, steps[0], now);
-  if (open !== undefined) {
-    const stage = mustSpec(view).stages.find(({ name }) => name === open.name);
-    const waited = stage === undefined ? null : claimantMayLive(view, open, stage);
-    if (waited !== null) return rest(view, status, waited, "ClaimantMayLive");
-    const freed = withEntry(status, { ...open, claim: null, outcome: "Unknown" });
-    return undoNext({ ...view, status: freed }, freed, { step: steps[0], now, takeOver: true });
-  }
-  return undoNext(view, status, { step: steps[0], now, takeOver: false });
+  const [step] = undoLeft(undoPlanOf(view, status), status.stages);
+  if (open === undefined) return undoNext(view, status, { step, now, takeOver: false });
+  const mine = mineOf(view, open);
+  if (mine !== null && step !== undefined && step.stage === open.name && step.part === open.part)
+    return pollUndo(view, open, { step, mine, now });
+  const waited = mine === null ? claimantMayLive(view, open, mustStage(view, open.name).stage) : null;
+  if (waited !== null) return rest(view, status, waited, "ClaimantMayLive");
+  return undoNext(view, givenUp(status, open), { step, now, takeOver: mine === null });
 }
+
+/** The claim of a write or announce whose process is gone leaves a doubt; that of a read leaves nothing. */
+const givenUp = (status: Status, open: StageEntry): Status =>
+  withEntry(status, { ...open, claim: null, outcome: (open.claim?.until ?? null) === null ? open.outcome : "Unknown" });
 
 interface Undoing {
   readonly step: UndoStep | undefined;
@@ -87,55 +88,43 @@ function undoNext(view: TaskView, status: Status, { step, now, takeOver }: Undoi
   const quiet = step.again ? quietUntil(status, null) : null;
   if (quiet !== null && quiet > now) {
     const message = "everything sent without a fence must have arrived before the previous unit is asked again";
-    return rest(
-      view,
-      waitFor(view, status, { reason: "Quiescing", message, stage: step.stage, until: quiet }, now),
-      between(now, quiet),
-      "Quiescing",
-    );
+    const about = { reason: "Quiescing", message, stage: step.stage, until: quiet } as const;
+    return rest(view, waitFor(view, status, about, now), between(now, quiet), "Quiescing");
   }
-  const target: Target = {
-    index: step.index,
-    direction: "Back",
-    part: step.part,
-    role: step.role,
-    probe: "no",
-    takeOver: takeOver && same,
-  };
-  return claim(view, status, target, { phase: "RollingBack", because: takeOver ? "TakeOver" : "Claimed", now });
+  const because = takeOver ? "TakeOver" : "Claimed";
+  return claim(view, status, targetOf(step, takeOver && same), { phase: "RollingBack", because, now });
+}
+
+const targetOf = ({ stage, part, role }: UndoStep, takeOver: boolean): Target => ({
+  stage,
+  direction: "Back",
+  part,
+  role,
+  takeOver,
+});
+
+interface PollingUndo {
+  readonly step: UndoStep;
+  readonly mine: Mine;
+  readonly now: Instant;
 }
 
 /** A verify against the previous unit goes on under its claim. */
-function pollUndo(view: TaskView, entry: StageEntry, step: UndoStep | undefined, now: Instant): Decision {
-  const { mine, status } = view;
-  const spec = mustSpec(view);
-  const stage = step === undefined ? undefined : spec.stages[step.index];
-  if (mine === null || step === undefined || stage === undefined || step.stage !== entry.name) {
-    throw new Error(`poll of ${entry.name}, which is not what is being undone`);
-  }
-  const limits = limitsOf(stage, spec, status.plan?.effective ?? view.settings.defaults);
-  const left = millisOf(limits.timeout - ageOf(entry, now));
+function pollUndo(view: TaskView, entry: StageEntry, { step, mine, now }: PollingUndo): Decision {
+  const { status } = view;
+  const { timeout } = limitsFor(view, status, mustStage(view, entry.name).stage);
+  const left = millisOf(timeout - ageOf(entry, now));
   if (left === 0) {
-    const what = fault("StageTimeout", { stage: entry.name, timeout: formatDuration(limits.timeout) });
+    const what = fault("StageTimeout", { stage: entry.name, timeout: formatDuration(timeout) });
     const ended = fail({ view, act: { stage: entry.name, direction: "Back" }, now }, what, { ...entry, claim: null });
     return { do: "write", status: ended, because: "StageTimeout" };
   }
-  if (mine.waitLeft === null || mine.waitLeft > 0) return rest(view, status, shorter(mine.waitLeft, left), "Poll");
-  const target: Target = {
-    index: step.index,
-    direction: "Back",
-    part: step.part,
-    role: step.role,
-    probe: "no",
-    takeOver: false,
-  };
-  const act = pollOf(view, entry, target, { mine, now });
+  if (mine.waitLeft === null || mine.waitLeft > 0) return rest(view, status, soonest(mine.waitLeft, left), "Poll");
+  const act = pollOf(view, entry, targetOf(step, false), { mine, now });
   return act === null
-    ? rest(view, status, null, "EndpointUnavailable")
+    ? undoNext(view, givenUp(status, entry), { step, now, takeOver: false })
     : { do: "act", status: null, act, because: "Poll" };
 }
-
-const shorter = (a: Millis | null, b: Millis): Millis => (a === null ? b : millisOf(Math.min(a, b)));
 
 /** A failed undo can be retried for ever; each retry grants a new set of attempts (protocol.md, Undo). */
 export function rollbackFailed(view: TaskView, now: Instant): Decision {
@@ -165,15 +154,14 @@ export function rollbackOfCompleted(view: TaskView, now: Instant): Decision | nu
     return view.finalizer ? turnBack(view, "Rollback", now) : { do: "finalizer", because: "RollbackAsked" };
   }
   if (!control.rollback || status.commands.rollback?.result === "Rejected" || view.deletedAt !== null) return null;
-  const refused = whyNotBack(view, now);
-  if (refused === null) {
-    if (!view.finalizer) return { do: "finalizer", because: "RollbackAsked" };
-    return tenant.status === null
-      ? { do: "read", what: "tenant", because: "MustReadTenant" }
-      : { do: "lock", tenant: takeLock(view, tenant.status, "Back", now), because: "RollbackAsked" };
+  const lock = lockToTake(view, now);
+  if (typeof lock !== "string") {
+    return view.finalizer
+      ? { do: "lock", tenant: takeLock(view, lock, "Back", now), because: "RollbackAsked" }
+      : { do: "finalizer", because: "RollbackAsked" };
   }
   if (!tenant.fresh) return { do: "read", what: "tenant", because: "MustReadTenant" };
-  const rejected: Answer = { value: "true", result: "Rejected", reason: refused, at: now };
+  const rejected: Answer = { value: "true", result: "Rejected", reason: lock.slice(0, REASON), at: now };
   return {
     do: "write",
     status: { ...status, commands: { ...status.commands, rollback: rejected } },
@@ -181,18 +169,18 @@ export function rollbackOfCompleted(view: TaskView, now: Instant): Decision | nu
   };
 }
 
-function whyNotBack(view: TaskView, now: Instant): string | null {
-  const { status, tenant, ref } = view;
+/** The lock that the rollback of a Completed task takes, or why it may not. */
+function lockToTake({ spec, status, tenant, ref }: TaskView, now: Instant): TenantStatus | string {
   const lock = tenant.status;
-  const finished = status.finishedAt ?? now;
-  if (mustSpec(view).dryRun || status.plan === null) return "NothingToUndo: nothing was switched";
-  if (between(finished, now) > mustSpec(view).rollbackWindow) return "WindowClosed: rollbackWindow is over";
+  if (spec === null) return "the spec no longer decodes";
+  if (spec.dryRun || status.plan === null) return "NothingToUndo: nothing was switched";
+  if (between(status.finishedAt ?? now, now) > spec.rollbackWindow) return "WindowClosed: rollbackWindow is over";
   if (lock === null) return "TenantMoved: the tenant's record is gone";
   if (lock.diverged !== null) return `Diverged: ${lock.diverged.reason}`;
   if (lock.holder !== null) return `TenantMoved: ${lock.holder.task} holds the tenant`;
   if (lock.current?.task?.uid !== ref.uid)
     return `TenantMoved: ${lock.current?.task?.name ?? "another task"} moved the tenant later`;
-  return lock.current.restorable ? null : "TenantMoved: what was before is kept one level deep only";
+  return lock.current.restorable ? lock : "TenantMoved: what was before is kept one level deep only";
 }
 
 /** The stages by the side they are on, for a person who reads a failed rollback (R41). */

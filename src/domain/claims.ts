@@ -1,15 +1,16 @@
-import { formatFence, type Fence } from "../lib/fence.ts";
-import type { Json } from "../lib/json.ts";
-import { fault } from "../lib/failures.ts";
-import { between, formatInstant, type Instant, millisOf, type Millis, plus } from "../lib/time.ts";
 import { canonicalJson, hexDigest } from "../lib/digest.ts";
-import { enter } from "./status.ts";
-import { type Basis, limitsOf, opIdOf, planDigest, type Planned, planStage } from "./plan.ts";
+import { fault } from "../lib/failures.ts";
+import { formatFence, type Fence } from "../lib/fence.ts";
+import { between, type Instant, millisOf, type Millis, plus } from "../lib/time.ts";
+import { basisFor, endpointName, freeze, mustSpec, mustStage } from "./basis.ts";
+import { type Effect, type Limits, limitsOf, opIdOf, type Planned, planStage, type UndoPart } from "./plan.ts";
 import type { Phase } from "./phase.ts";
 import type { Because } from "./reasons.ts";
 import {
-  ageOf,
   addressesOf,
+  ageOf,
+  attemptsUsed,
+  enter,
   entryOf,
   intern,
   newEntry,
@@ -22,77 +23,32 @@ import {
   type Approval,
   CLAIM_GRACE,
   type Direction,
-  type FrozenPlan,
-  type Previous,
+  type Issue,
   type StageEntry,
   type StageSpec,
   type Status,
-  type TaskSpec,
 } from "./stored.ts";
 import type { Act, Decision, Mine, TaskView } from "./task.ts";
 
 /** What is claimed: a stage forward, or one part of its undo. */
 export interface Target {
-  readonly index: number;
+  readonly stage: string;
   readonly direction: Direction;
   /** null: forward. */
   readonly part: string | null;
-  readonly role: "write" | "announce" | "read" | "gate" | "verify";
-  readonly probe: Act["probe"];
+  readonly role: Effect | UndoPart["role"];
   /** A claim whose process is gone is taken over: the attempt is not charged to the stage. */
   readonly takeOver: boolean;
 }
-
-export const mustSpec = (view: TaskView): TaskSpec => {
-  if (view.spec === null) throw new Error(`${view.ref.namespace}/${view.ref.name} was decided upon without a spec`);
-  return view.spec;
-};
 
 /** Sleeps if the status is stored already, else stores it; the next decision then sleeps. */
 export function rest(view: TaskView, status: Status, after: Millis | null, because: Because): Decision {
   return status === view.stored ? { do: "sleep", after, because } : { do: "write", status, because };
 }
 
-/** The previous configuration that the plan is, or would be, frozen with. */
-export function previousOf(view: TaskView, status: Status): Previous | null {
-  if (status.plan !== null) return status.plan.previous;
-  const current = view.tenant.status?.current ?? null;
-  if (current === null) return view.spec?.previous ?? null;
-  const { deployUnit, endpoints, parameters, planVersion, task } = current;
-  return { deployUnit, endpoints, parameters, default: current.default, planVersion, task };
-}
-
-export function basisOf(
-  view: TaskView,
-  status: Status,
-  target?: Pick<Target, "index" | "direction" | "part">,
-  now?: Instant,
-): Basis {
-  const spec = mustSpec(view);
-  const stage = target === undefined ? undefined : spec.stages[target.index];
-  const entry = stage === undefined ? undefined : entryOf(status, stage.name);
-  const started = entry?.startedAt ?? now ?? null;
-  return {
-    namespace: view.ref.namespace,
-    spec,
-    previous: previousOf(view, status),
-    settings: view.settings,
-    kinds: view.kinds,
-    outputs: target === undefined ? () => "later" : (name) => entryOf(status, name)?.outputs ?? {},
-    opId:
-      target === undefined || stage === undefined
-        ? null
-        : opIdOf(view.ref.uid, stage.name, target.direction, target.part),
-    now: target === undefined || started === null ? null : formatInstant(started),
-  };
-}
-
-/** The plan as it is frozen with the first claim. */
-export function freeze(view: TaskView, status: Status, now: Instant): FrozenPlan {
-  const previous = previousOf(view, status);
-  const effective = view.settings.defaults;
-  return { digest: planDigest(mustSpec(view), previous, effective), frozenAt: now, previous, effective };
-}
+/** The limits of a stage: as frozen, or before that as they would be. */
+export const limitsFor = (view: TaskView, status: Status, stage: StageSpec): Limits =>
+  limitsOf(stage, mustSpec(view), status.plan?.effective ?? view.settings.defaults);
 
 /**
  * Claims `target`: one status that settles what came before, moves exactly this stage, raises seq, and stores who holds the claim until
@@ -106,24 +62,23 @@ export function claim(
   about: { readonly phase: Phase; readonly because: Because; readonly now: Instant },
 ): Decision {
   const { now, because } = about;
-  const spec = mustSpec(view);
-  const stage = spec.stages[target.index];
-  if (stage === undefined) throw new Error(`no stage ${target.index}`);
+  const { stage, index } = mustStage(view, target.stage);
   const held = hindrance(view, before, { stage, target, now });
   if (held !== null) return held;
 
-  const frozen = before.plan === null ? { ...before, plan: freeze(view, before, now) } : before;
-  const { planned, issues } = planStage(basisOf(view, frozen, target, now), target.index, target.direction);
-  if (planned === null) {
-    return cannotRender(view, before, stage, {
-      target,
-      now,
-      first: issues[0]?.message ?? "",
-      path: issues[0]?.path ?? "",
-    });
-  }
-  const moved = frozen.phase === about.phase ? stopWaiting(frozen, now) : enter(frozen, about.phase, because, now);
+  const begun = started(view, before, now);
+  const { planned, issues } = planStage(basisFor(view, begun, target, now), index, target.direction);
+  if (planned === null) return cannotRender(before, { target, now, first: issues[0] });
+  const moved = begun.phase === about.phase ? stopWaiting(begun, now) : enter(begun, about.phase, because, now);
   return stored(view, moved, { stage, target, planned, because, now });
+}
+
+/** The first claim freezes the plan and starts the clock of the whole task. */
+function started(view: TaskView, status: Status, now: Instant): Status {
+  const frozen = status.plan === null ? { ...status, plan: freeze(view, status, now) } : status;
+  if (frozen.startedAt !== null) return frozen;
+  const { progressDeadline } = mustSpec(view);
+  return { ...frozen, startedAt: now, deadline: progressDeadline === null ? null : plus(now, progressDeadline) };
 }
 
 interface Claiming {
@@ -137,8 +92,7 @@ interface Claiming {
 function stored(view: TaskView, status: Status, { stage, target, planned, because, now }: Claiming): Decision {
   const lock = view.tenant.status;
   if (lock === null || lock.holder?.uid !== view.ref.uid) throw new Error(`claim of ${stage.name} without the lock`);
-  const effective = (status.plan ?? freeze(view, status, now)).effective;
-  const limits = limitsOf(stage, mustSpec(view), effective);
+  const limits = limitsFor(view, status, stage);
   const seq = status.seq + 1;
   const underLock = status.epoch === lock.epoch;
   const fences = {
@@ -147,7 +101,7 @@ function stored(view: TaskView, status: Status, { stage, target, planned, becaus
   };
   const old = entryOf(status, stage.name) ?? newEntry(stage.name);
   const reached = intern(status, audienceOf(status, old, target, planned));
-  const timed = target.role !== "gate" && target.role !== "read" && target.role !== "verify";
+  const timed = target.role === "write" || target.role === "announce";
   const attemptTimeout = timed ? limits.attemptTimeout : null;
   const entry: StageEntry = {
     ...sameOperation(old, target, now),
@@ -157,7 +111,7 @@ function stored(view: TaskView, status: Status, { stage, target, planned, becaus
     startedAt: old.startedAt ?? now,
     finishedAt: null,
     part: target.part,
-    ran: ranBefore(old, target, now),
+    ran: target.role === "gate" ? ranSoFar(old, now) : old.ran,
     claim: {
       nonce: view.self.nonce,
       by: view.self.by,
@@ -169,15 +123,37 @@ function stored(view: TaskView, status: Status, { stage, target, planned, becaus
     preset: target.role === "gate" && old.startedAt === null ? presetOf(view, stage.name) : old.preset,
   };
   const next = withEntry({ ...reached.status, epoch: lock.epoch, seq }, entry);
-  const act = actOf(view, next, { stage, target, planned, entry, fences, limits: { ...limits, attemptTimeout }, now });
+  const act = actOf(view, next, {
+    stage,
+    target,
+    planned,
+    entry,
+    fences,
+    now,
+    nonce: view.self.nonce,
+    probe: probeFor(old, target, { planned, limits }),
+    limits: { ...limits, attemptTimeout },
+  });
   return { do: "act", status: next, act, because };
+}
+
+/** After an outcome that nobody knows: ask first where the kind can; with the attempts used up, ask only. */
+function probeFor(
+  old: StageEntry,
+  { direction, takeOver }: Target,
+  { planned, limits }: { readonly planned: Planned; readonly limits: Limits },
+): Act["probe"] {
+  if (old.outcome !== "Unknown" || recoveryOf(planned, direction) !== "probe") return "no";
+  return takeOver || attemptsUsed(old) < limits.retry.maxAttempts ? "first" : "only";
 }
 
 /** A new operation on the stage starts its own count of attempts and acknowledgements. */
 function sameOperation(old: StageEntry, { part, takeOver }: Target, now: Instant): StageEntry {
   if (old.part === part) return takeOver ? { ...old, attemptsBefore: old.attemptsBefore + 1 } : old;
   const since = old.startedAt === null ? null : now;
-  return { ...old, attemptsBefore: old.attempts, acked: [], failures: [], outcome: null, drift: null, since };
+  // What others changed is reported to the end, whatever part of the undo comes next (S7).
+  const drift = old.part === null ? null : old.drift;
+  return { ...old, attemptsBefore: old.attempts, acked: [], failures: [], outcome: null, drift, since };
 }
 
 /**
@@ -185,20 +161,18 @@ function sameOperation(old: StageEntry, { part, takeOver }: Target, now: Instant
  * audience and to the same selection in the previous unit; a verify asks the previous unit only.
  */
 function audienceOf(status: Status, old: StageEntry, target: Target, planned: Planned): readonly string[] {
+  if (target.role === "verify" || old.seq === 0) return planned.audience;
   const known = addressesOf(status, old.audience);
-  if (target.role === "verify") return planned.audience;
-  if (old.seq === 0) return planned.audience;
   return target.direction === "Forward" ? known : [...new Set([...known, ...planned.audience])];
 }
 
-/** Time under a claim of a process that is gone, rounded down: its clock may have run 1 % fast, a Date header is up to 1 s late. */
-function ranBefore(old: StageEntry, target: Target, now: Instant): Millis {
-  if (target.role !== "gate" || old.claim === null) return old.ran;
-  return millisOf(old.ran + Math.max(0, between(old.claim.at, now) * 0.98 - 1000));
+/** Time under a claim of a process that is gone, rounded down: its clock may have run 1 % fast, a Date header is up to 1 s late (S19). */
+export function ranSoFar({ ran, claim }: StageEntry, now: Instant): Millis {
+  return claim === null ? ran : millisOf(ran + Math.max(0, Math.floor(between(claim.at, now) * 0.98) - 1000));
 }
 
 /** Approvals that stand before the stage waits never count (SEC-13). */
-function presetOf(view: TaskView, stage: string): Readonly<Record<string, string>> {
+export function presetOf(view: TaskView, stage: string): Readonly<Record<string, string>> {
   const given = view.control.approvals[stage] ?? {};
   return Object.fromEntries(Object.entries(given).map(([user, approval]) => [user, approvalDigest(approval)]));
 }
@@ -211,12 +185,15 @@ interface Acting {
   readonly target: Target;
   readonly planned: Planned;
   readonly entry: StageEntry;
+  readonly nonce: string;
+  readonly probe: Act["probe"];
   readonly fences: { readonly fence: Fence; readonly base: Fence };
   readonly limits: { readonly attemptTimeout: Millis | null; readonly instanceTimeout: Millis };
   readonly now: Instant;
 }
 
-function actOf(view: TaskView, status: Status, { stage, target, planned, entry, fences, limits, now }: Acting): Act {
+function actOf(view: TaskView, status: Status, acting: Acting): Act {
+  const { stage, target, planned, entry, fences, limits, now } = acting;
   const acked = new Set(entry.acked);
   return {
     stage: stage.name,
@@ -224,9 +201,9 @@ function actOf(view: TaskView, status: Status, { stage, target, planned, entry, 
     does: target.direction === "Back" && target.role !== "verify" ? "undo" : "run",
     direction: target.direction,
     part: target.part,
-    probe: target.probe,
-    recover: recoveryOf(planned, target),
-    nonce: entry.claim?.nonce ?? view.self.nonce,
+    probe: acting.probe,
+    recover: recoveryOf(planned, target.direction),
+    nonce: acting.nonce,
     seq: entry.seq,
     opId: opIdOf(view.ref.uid, stage.name, target.direction, target.part),
     undoes: { opId: opIdOf(view.ref.uid, stage.name, "Forward", null), settled: entry.outputs !== null },
@@ -251,8 +228,8 @@ function actOf(view: TaskView, status: Status, { stage, target, planned, entry, 
 }
 
 /** An undo may always be repeated; forward the kind says what it can do. */
-export function recoveryOf(planned: Planned, target: Pick<Target, "direction" | "role">): Act["recover"] {
-  if (target.direction === "Back") return "repeat";
+export function recoveryOf(planned: Planned, direction: Direction): Act["recover"] {
+  if (direction === "Back") return "repeat";
   if (planned.canProbe) return "probe";
   return planned.idempotent ? "repeat" : "hold";
 }
@@ -266,7 +243,7 @@ function fresh(
   );
 }
 
-/** The same act again under a claim that is stored and ours: reads and gates poll without writes or attempts. */
+/** The same act again under a claim that is stored and ours: reads and gates poll without writes or attempts. null: it no longer renders. */
 export function pollOf(
   view: TaskView,
   entry: StageEntry,
@@ -274,19 +251,20 @@ export function pollOf(
   about: { readonly mine: Mine; readonly now: Instant },
 ): Act | null {
   const { status } = view;
-  const stage = mustSpec(view).stages[target.index];
-  if (stage === undefined || status.plan === null) return null;
-  const { planned } = planStage(basisOf(view, status, target), target.index, target.direction);
+  const { stage, index } = mustStage(view, target.stage);
+  const { planned } = planStage(basisFor(view, status, target, about.now), index, target.direction);
   if (planned === null) return null;
-  const limits = limitsOf(stage, mustSpec(view), status.plan.effective);
+  const limits = { ...limitsFor(view, status, stage), attemptTimeout: null };
   const fence = formatFence(status.epoch, entry.seq);
   const act = actOf(view, status, {
     stage,
     target,
     planned,
     entry,
+    limits,
+    nonce: about.mine.nonce,
+    probe: "no",
     fences: { fence, base: fence },
-    limits: { ...limits, attemptTimeout: null },
     now: about.now,
   });
   return { ...act, ran: millisOf(entry.ran + about.mine.elapsed), memo: about.mine.memo };
@@ -301,25 +279,19 @@ interface Hindered {
 /** Why the claim has to wait; null where it need not. */
 function hindrance(view: TaskView, status: Status, { stage, target, now }: Hindered): Decision | null {
   const name = endpointName(stage.config);
-  if (name !== null && view.settings.endpoints[name] === undefined) {
+  if (name === null) return null;
+  const endpoint = view.settings.endpoints[name];
+  if (endpoint === undefined) {
     const message = `stage ${stage.name} needs endpoint ${name}, which is not in the operator's settings`;
-    return rest(
-      view,
-      waitFor(view, status, { reason: "EndpointUnavailable", message, stage: stage.name }, now),
-      null,
-      "EndpointUnavailable",
-    );
+    const about = { reason: "EndpointUnavailable", message, stage: stage.name, fresh: true } as const;
+    return rest(view, waitFor(view, status, about, now), null, "EndpointUnavailable");
   }
-  if (name === null || view.settings.endpoints[name]?.fencing !== "None" || target.role === "verify") return null;
+  if (endpoint.fencing !== "None" || target.role === "verify") return null;
   const quiet = quietUntil(status, { except: stage.name, part: target.part });
   if (quiet === null || quiet <= now) return null;
   const message = `stage ${stage.name} goes to a receiver without fences; what was sent before may still arrive`;
-  return rest(
-    view,
-    waitFor(view, status, { reason: "Quiescing", message, stage: stage.name, until: quiet }, now),
-    between(now, quiet),
-    "Quiescing",
-  );
+  const about = { reason: "Quiescing", message, stage: stage.name, until: quiet } as const;
+  return rest(view, waitFor(view, status, about, now), between(now, quiet), "Quiescing");
 }
 
 /** Until when something that another operation of this task sent without a fence may still arrive; null: nothing may. */
@@ -332,45 +304,27 @@ export function quietUntil(
   return times.length === 0 ? null : times.reduce((a, b) => (a > b ? a : b));
 }
 
-export function endpointName(config: Readonly<Record<string, Json>>): string | null {
-  return typeof config["endpoint"] === "string" ? config["endpoint"] : null;
-}
-
 interface NotRendered {
   readonly target: Target;
   readonly now: Instant;
-  readonly path: string;
-  readonly first: string;
+  readonly first: Issue;
 }
 
 /** The plan rendered when it was frozen and does not now: an output is missing, or a policy was narrowed. */
-function cannotRender(
-  view: TaskView,
-  status: Status,
-  stage: StageSpec,
-  { target, now, path, first }: NotRendered,
-): Decision {
-  const failed = withFailure(status, fault("InvalidSpec", { count: "1", path, message: first }), stage.name, now);
+function cannotRender(status: Status, { target, now, first }: NotRendered): Decision {
+  const { path, message } = first;
+  const failed = withFailure(status, fault("InvalidSpec", { count: "1", path, message }), target.stage, now);
   if (target.direction === "Back") {
-    return rest(
-      view,
-      enter(reach(failed, "RollingBack", now), "RollbackFailed", "UndoFailed", now),
-      null,
-      "UndoFailed",
-    );
+    return { do: "write", status: enter(failed, "RollbackFailed", "UndoFailed", now), because: "UndoFailed" };
   }
   if (status.phase === "Pending") {
-    const issues = [{ severity: "error" as const, path, value: "", message: first }];
-    return rest(
-      view,
-      { ...enter({ ...failed, issues }, "ValidationFailed", "SpecInvalid", now), finishedAt: now },
-      null,
-      "SpecInvalid",
-    );
+    const refused = enter({ ...failed, issues: [first] }, "ValidationFailed", "SpecInvalid", now);
+    return { do: "write", status: { ...refused, finishedAt: now }, because: "SpecInvalid" };
   }
-  return rest(view, enter(reach(failed, "Running", now), "Failed", "StageFailed", now), null, "StageFailed");
+  const entry = entryOf(status, target.stage);
+  const held =
+    entry === undefined
+      ? failed
+      : withEntry(failed, { ...entry, state: "Failed", claim: null, retryAt: null, finishedAt: now });
+  return { do: "write", status: enter(held, "Failed", "StageFailed", now), because: "StageFailed" };
 }
-
-/** In `phase`, entered if need be. */
-const reach = (status: Status, phase: Phase, now: Instant): Status =>
-  status.phase === phase ? status : enter(status, phase, "RetryAsked", now);

@@ -2,8 +2,9 @@ import { fault } from "../lib/failures.ts";
 import { never } from "../lib/never.ts";
 import { between, formatDuration, type Instant, millisOf, minutes, plus } from "../lib/time.ts";
 import { turnBack } from "./backward.ts";
-import { mustSpec, rest } from "./claims.ts";
-import { isMine } from "./forward.ts";
+import { mustSpec } from "./basis.ts";
+import { rest } from "./claims.ts";
+import { mineOf } from "./forward.ts";
 import { limitsOf, planDigest } from "./plan.ts";
 import { canPause, isTerminal, mayEnter } from "./phase.ts";
 import { WAITING } from "./reasons.ts";
@@ -161,7 +162,7 @@ export function pauseAsked(view: TaskView, now: Instant): Decision | null {
 
 export function pausedNow(view: TaskView, status: Status, now: Instant): Status {
   const open = openEntry(status);
-  const still = open === undefined || !isMine(view, open) ? status : withEntry(status, interrupted(view, open));
+  const still = open === undefined || mineOf(view, open) === null ? status : withEntry(status, interrupted(view, open));
   const stage = still.stages.find(({ state }) => state === "Running")?.name ?? "";
   const message = stage === "" ? "paused" : `paused at stage ${stage}`;
   return waitFor(view, enter(still, "Paused", "PauseAsked", now), { reason: "Paused", message, stage }, now);
@@ -182,7 +183,7 @@ export function pastDeadline(view: TaskView, now: Instant): Decision | null {
   if (waiting !== null && !WAITING[waiting.reason].counts) return null;
   const open = openEntry(status);
   // A claim of a process that is gone is probed first: its outcome must not be lost in a failure.
-  if (open !== undefined && !isMine(view, open)) return null;
+  if (open !== undefined && mineOf(view, open) === null) return null;
   const still = open === undefined ? status : withEntry(status, interrupted(view, open));
   const what = fault("ProgressDeadline", { deadline: formatDuration(mustSpec(view).progressDeadline ?? millisOf(0)) });
   return {

@@ -106,10 +106,9 @@ export interface Basis {
   readonly now: string | null;
 }
 
-export interface PlannedStage {
-  readonly planned: Planned | null;
-  readonly issues: readonly Issue[];
-}
+export type PlannedStage =
+  | { readonly planned: Planned; readonly issues: readonly [] }
+  | { readonly planned: null; readonly issues: readonly [Issue, ...Issue[]] };
 
 const error = (path: string, value: string, message: string): Issue => ({
   severity: "error",
@@ -156,7 +155,8 @@ export function planStage(basis: Basis, index: number, direction: Direction): Pl
     content: (value, where) => fill(value, where, content),
     issue: report,
   });
-  return { planned: issues.length === 0 ? planned : null, issues };
+  const [first, ...others] = issues;
+  return first === undefined ? { planned, issues: [] } : { planned: null, issues: [first, ...others] };
 }
 
 interface View {

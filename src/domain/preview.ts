@@ -1,4 +1,4 @@
-import { basisOf, mustSpec } from "./claims.ts";
+import { basisOf, mustSpec } from "./basis.ts";
 import { planStage } from "./plan.ts";
 import type { Issue, Preview, Status } from "./stored.ts";
 import type { TaskView } from "./task.ts";

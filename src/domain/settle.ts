@@ -2,10 +2,11 @@ import { backoffAfter } from "../lib/backoff.ts";
 import { fault, type Fault } from "../lib/failures.ts";
 import { type Instant, millisOf, plus } from "../lib/time.ts";
 import { never } from "../lib/never.ts";
-import { mustSpec } from "./claims.ts";
+import { mustStage } from "./basis.ts";
+import { limitsFor } from "./claims.ts";
 import { valueOf } from "./command-values.ts";
-import { limitsOf, type Limits } from "./plan.ts";
-import { enter, entryOf, stopWaiting, waitFor, withEntry, withFailure } from "./status.ts";
+import type { Limits } from "./plan.ts";
+import { attemptsUsed, enter, entryOf, stopWaiting, waitFor, withEntry, withFailure } from "./status.ts";
 import { CLAIM_GRACE, type StageEntry, type Status } from "./stored.ts";
 import type { Act, ApprovalAnswer, Found, Outcome, Reach, TaskView } from "./task.ts";
 import { undoLeft, undoPlanOf } from "./undo.ts";
@@ -18,7 +19,13 @@ import { undoLeft, undoPlanOf } from "./undo.ts";
 export function settle(view: TaskView, act: Act, outcome: Outcome | Found, now: Instant): Status {
   const entry = entryOf(view.status, act.stage);
   if (entry?.claim?.nonce !== act.nonce) return view.status;
-  const about: Settling = { view, act, entry, limits: limitsFor(view, act), now };
+  const about: Settling = {
+    view,
+    act,
+    entry,
+    limits: limitsFor(view, view.status, mustStage(view, act.stage).stage),
+    now,
+  };
   const answered = "answer" in outcome ? withAnswer(view, outcome.answer, now) : view.status;
   const from: Settling = { ...about, view: { ...view, status: answered } };
   switch (outcome.is) {
@@ -66,13 +73,6 @@ interface Settling {
   readonly now: Instant;
 }
 
-function limitsFor(view: TaskView, act: Act): Limits {
-  const spec = mustSpec(view);
-  const stage = spec.stages.find(({ name }) => name === act.stage);
-  const effective = view.status.plan?.effective ?? view.settings.defaults;
-  return stage === undefined ? effective : limitsOf(stage, spec, effective);
-}
-
 /** What the gate said of the approvals it weighed; the same status where that was said before. */
 function withAnswer(view: TaskView, answer: ApprovalAnswer | undefined, now: Instant): Status {
   const value = valueOf("approvals", view.control);
@@ -112,8 +112,6 @@ function done({ view, act, entry, now }: Settling, { outputs, drift }: Pick<Stag
   const left = undoLeft(undoPlanOf(view, partly), partly.stages).some((step) => step.stage === act.stage);
   return left ? partly : withEntry(partly, { ...settled, state: "RolledBack", undone });
 }
-
-export const attemptsUsed = (entry: StageEntry): number => entry.attempts - entry.attemptsBefore;
 
 function tryAgain(about: Settling, what: Fault, after: number | null, entry: StageEntry): Status {
   if (attemptsUsed(entry) >= about.limits.retry.maxAttempts) return fail(about, what, entry);

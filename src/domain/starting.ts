@@ -1,9 +1,10 @@
 import { deepEqual } from "../lib/deep-equal.ts";
 import { fault, type Fault } from "../lib/failures.ts";
 import { type Fence, maxFence, NO_FENCE } from "../lib/fence.ts";
-import { type Instant, millisOf, plus, seconds } from "../lib/time.ts";
-import { basisOf, claim, freeze, mustSpec, rest } from "./claims.ts";
-import { forwardTarget } from "./forward.ts";
+import { type Instant, millisOf, seconds } from "../lib/time.ts";
+import { basisOf, freeze, mustSpec } from "./basis.ts";
+import { rest } from "./claims.ts";
+import { goOn } from "./forward.ts";
 import { epochOf, takeLock } from "./lock.ts";
 import { identityOf } from "./plan.ts";
 import { previewOf } from "./preview.ts";
@@ -130,7 +131,7 @@ export function pending(view: TaskView, now: Instant): Decision {
       now,
     );
   }
-  if (lock.holder !== null) return firstClaim(view, now);
+  if (lock.holder !== null) return goOn(view, status, now, "LockTaken");
   const refused = refusalAtLock(view, lock, now);
   if (refused !== null) return tenant.fresh || !tenant.exists ? refused : READ_TENANT;
   if (view.crowd.holding >= view.crowd.most) return waitForRoom(view, now);
@@ -138,13 +139,8 @@ export function pending(view: TaskView, now: Instant): Decision {
 }
 
 function waitForLock(view: TaskView, message: string, now: Instant): Decision {
-  const fresh = view.status.waiting?.message !== message;
-  return rest(
-    view,
-    waitFor(view, view.status, { reason: "WaitingForLock", message, fresh }, now),
-    null,
-    "WaitingForLock",
-  );
+  const about = { reason: "WaitingForLock", message, fresh: true } as const;
+  return rest(view, waitFor(view, view.status, about, now), null, "WaitingForLock");
 }
 
 /** As many tasks of the namespace hold a tenant as may (SEC-40). Looks again spread out, so that thousands do not come at once. */
@@ -214,12 +210,4 @@ function agrees(stated: Previous, current: Current): boolean {
     (stated.endpoints.length === 0 || deepEqual(stated.endpoints, current.endpoints)) &&
     (Object.keys(stated.parameters).length === 0 || deepEqual(stated.parameters, current.parameters))
   );
-}
-
-function firstClaim(view: TaskView, now: Instant): Decision {
-  const { status } = view;
-  const { progressDeadline } = mustSpec(view);
-  const deadline = progressDeadline === null ? null : plus(now, progressDeadline);
-  const starting = { ...status, startedAt: now, deadline };
-  return claim(view, starting, forwardTarget(view, 0, "no"), { phase: "Running", because: "LockTaken", now });
 }

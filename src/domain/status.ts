@@ -106,14 +106,17 @@ export function withEntry(status: Status, entry: StageEntry): Status {
 
 /** Says what the task waits for. The same reason keeps its message and its start: the status changes only with the reason. */
 export function waitFor(view: TaskView, status: Status, about: WaitAbout, now: Instant): Status {
-  const same = status.waiting?.reason === about.reason && (about.until ?? null) === status.waiting.until;
-  if (same && about.fresh !== true) return status;
-  const ended = status.waiting === null || status.waiting.reason === about.reason ? status : stopWaiting(status, now);
-  const waiting: Waiting = {
+  const { waiting } = status;
+  const message = about.message.slice(0, MESSAGE);
+  const until = about.until ?? null;
+  const same = waiting?.reason === about.reason && waiting.until === until;
+  if (same && (about.fresh !== true || waiting.message === message)) return status;
+  const goesOn = waiting?.reason === about.reason;
+  const next: Waiting = {
     reason: about.reason,
-    message: about.message.slice(0, MESSAGE),
-    since: status.waiting?.reason === about.reason ? status.waiting.since : now,
-    until: about.until ?? null,
+    message,
+    since: goesOn ? waiting.since : now,
+    until,
     unblock: unblock(about.reason, {
       name: view.ref.name,
       namespace: view.ref.namespace,
@@ -125,14 +128,14 @@ export function waitFor(view: TaskView, status: Status, about: WaitAbout, now: I
       epoch: String(view.tenant.status?.epoch ?? status.epoch),
     }),
   };
-  return { ...ended, waiting };
+  return { ...(goesOn ? status : stopWaiting(status, now)), waiting: next };
 }
 interface WaitAbout {
   readonly reason: WaitingReason;
   readonly message: string;
   readonly stage?: string;
   readonly until?: Instant | null;
-  /** Say it again although the reason is the same: another holder, another stage. */
+  /** Say it again where the message differs although the reason is the same: another holder, another stage. */
   readonly fresh?: boolean;
 }
 
@@ -167,6 +170,9 @@ export function ageOf(entry: StageEntry, now: Instant): Millis {
   const since = entry.since ?? entry.startedAt;
   return since === null ? millisOf(0) : between(since, now);
 }
+
+/** Attempts that count toward maxAttempts. */
+export const attemptsUsed = (entry: StageEntry): number => entry.attempts - entry.attemptsBefore;
 
 /** Keeps the failure where `kubectl get -o yaml` and the conditions show it. `stage` null: the task as a whole. */
 export function withFailure(status: Status, what: Fault, stage: string | null, now: Instant): Status {

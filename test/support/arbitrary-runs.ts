@@ -45,7 +45,7 @@ export const specs: fc.Arbitrary<TaskSpec> = fc
       ...rest,
       stages: stages.map(stageOf),
       retry: { maxAttempts },
-    } as Partial<TaskSpec>),
+    }),
   );
 
 /** The tenant is on blue, or was never placed. */
@@ -101,6 +101,13 @@ export function moves(tasks: 1 | 2, processes: 1 | 2): fc.Arbitrary<Move> {
     { weight: 4, arbitrary: fc.record({ move: fc.constant("patch" as const), task, control: controls }) },
     { weight: 1, arbitrary: fc.record({ move: fc.constant("delete" as const), task }) },
     { weight: 2, arbitrary: fc.record({ move: fc.constant("arrive" as const), index: fc.constant(0) }) },
+    {
+      weight: 1,
+      arbitrary: fc.record({
+        move: fc.constant("settings" as const),
+        without: fc.constantFrom(null, null, "store", "receivers", "legacy"),
+      }),
+    },
     {
       weight: 4,
       arbitrary: fc.record({

@@ -2,6 +2,7 @@ import { formatFence, NO_FENCE } from "../../src/lib/fence.ts";
 import type { JsonObject } from "../../src/lib/json.ts";
 import { formatDuration, type Instant, millisOf, plus, seconds } from "../../src/lib/time.ts";
 import type { Phase, StageState } from "../../src/domain/phase.ts";
+import { decide } from "../../src/domain/decide.ts";
 import { planDigest } from "../../src/domain/plan.ts";
 import { freshStatus, newEntry } from "../../src/domain/status.ts";
 import {
@@ -53,13 +54,27 @@ export const aPrevious = (about: Partial<Previous> = {}): Previous => ({
   ...about,
 });
 
+const inStore = (name: string): TestConfig => ({ endpoint: "store", key: `k:${name}` });
+const toReceivers = (): TestConfig => ({ endpoint: "receivers" });
+const nowhere = (): TestConfig => ({});
+const DEFAULT_CONFIG: Readonly<Record<KindName, (name: string) => TestConfig>> = {
+  write: inStore,
+  duo: inStore,
+  tell: toReceivers,
+  repeat: toReceivers,
+  once: toReceivers,
+  look: toReceivers,
+  wait: nowhere,
+  approval: nowhere,
+};
+
 export function aStage(
   name: string,
   kind: KindName,
   config: TestConfig = {},
   about: Partial<StageSpec> = {},
 ): StageSpec {
-  const fields: JsonObject = kind === "write" || kind === "duo" ? { key: `k:${name}`, ...config } : { ...config };
+  const fields: JsonObject = { ...DEFAULT_CONFIG[kind](name), ...config };
   return {
     name,
     kind,
@@ -258,6 +273,12 @@ export function anEntry(stage: StageSpec, given: Exclude<StageAbout, "Pending">,
     skipped: state === "Skipped" ? { by: "bob", reason: "not needed" } : null,
     ...(typeof given === "string" ? {} : given),
   };
+}
+
+/** What is decided once the commands are answered: the answers are a matter of their own. */
+export function decided(view: TaskView, now: Instant): Decision {
+  const decision = decide(view, now);
+  return decision.because === "CommandAnswered" ? decided(after(view, decision), now) : decision;
 }
 
 /** An act as the claim of `decision` made it. */

@@ -287,6 +287,15 @@ const answers: Check = (run) =>
     }),
   );
 
+/** Write nothing when nothing changed: two stored versions differ in more than moments. */
+const idle: Check = (run) =>
+  versions(run).flatMap(({ task, before, after }) =>
+    before !== null && timeless(before) === timeless(after) ? [`[L8] ${task}: a write changed nothing but times`] : [],
+  );
+
+const timeless = ({ conditions: _projected, ...status }: Status): string =>
+  JSON.stringify(status, (_key, value: unknown) => (typeof value === "number" && value > 1e12 ? "T" : value));
+
 export const CHECKS = {
   phases,
   steps,
@@ -302,6 +311,7 @@ export const CHECKS = {
   ends,
   bounds,
   answers,
+  idle,
 } as const satisfies Readonly<Record<string, Check>>;
 export type CheckName = keyof typeof CHECKS;
 

@@ -104,12 +104,22 @@ export function make(run: Run, move: Move): Run {
       return delivered({ ...run, world: { ...world, flying: world.flying.filter((one) => one !== message) } }, message)
         .run;
     }
+    case "settings":
+      return { ...run, world: { ...world, settings: settingsWithout(move.without) } };
     case "pass":
       return { ...run, world: { ...world, now: plus(world.now, move.time) } };
     default:
       return never(move);
   }
 }
+
+const settingsWithout = (name: string | null): World["settings"] => ({
+  ...SETTINGS,
+  endpoints: Object.fromEntries(Object.entries(SETTINGS.endpoints).filter(([endpoint]) => endpoint !== name)),
+});
+
+const isFenced = (endpoint: string | null): boolean =>
+  endpoint === null || SETTINGS.endpoints[endpoint]?.fencing !== "None";
 
 const processOf = (world: World, name: string): Process => {
   const process = world.processes[name];
@@ -425,21 +435,23 @@ function seenBy(world: World, act: Act, fate: Fate): Outcome {
 
 /** A receiver that nobody has written to serves what the tenant's task found there: nothing, or the previous version. */
 function untouched(world: World, act: Act, address: string): ReturnType<typeof aReceiver> {
-  const fenced = act.endpoint === null || world.settings.endpoints[act.endpoint]?.fencing !== "None";
   const previous = world.tenant?.status?.current ?? null;
   const here = previous?.endpoints.some(({ key, host, port }) => address === `${key}|${host}:${port}`) === true;
   const shared = !Object.values(world.tasks).some(({ spec }) =>
     spec.target.endpoints.some(({ key, host, port }) => address === `${key}|${host}:${port}`),
   );
-  return aReceiver(fenced, here || shared ? servedAt(previous === null ? null : { ...previous }) : null);
+  return aReceiver(
+    isFenced(act.endpoint),
+    here || shared ? servedAt(previous === null ? null : { ...previous }) : null,
+  );
 }
 
-const messagesOf = (world: World, act: Act, uid: string): readonly Message[] => {
+const messagesOf = (act: Act, uid: string): readonly Message[] => {
   const value = at(act.inputs, act.part === "publish" ? "/told" : "/value") ?? null;
   const targets = act.part === "publish" ? act.addresses.map((key) => `${key}#told`) : act.addresses;
   return targets.map((to) => ({
     to,
-    fenced: act.endpoint === null || world.settings.endpoints[act.endpoint]?.fencing !== "None",
+    fenced: isFenced(act.endpoint),
     uid,
     stage: act.stage,
     kind: act.kind,
@@ -457,7 +469,7 @@ const messagesOf = (world: World, act: Act, uid: string): readonly Message[] => 
 function sent(turn: Turn, act: Act, fate: Fate): Run {
   const { world } = turn.run;
   const uid = world.tasks[turn.name]?.uid ?? "";
-  const messages = messagesOf(world, act, uid);
+  const messages = messagesOf(act, uid);
   const crash = fate.startsWith("crash");
   const found = act.probe === "no" || crash ? null : probed(world, act, messages, fate);
   if (found !== null && (found.is !== "not-in-force" || act.probe === "only"))

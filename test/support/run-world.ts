@@ -122,6 +122,8 @@ export type Move =
   | { readonly move: "patch"; readonly task: string; readonly control: Partial<Control> }
   | { readonly move: "delete"; readonly task: string }
   | { readonly move: "arrive"; readonly index: number }
+  /** The operator's settings without one endpoint; null: all of them. */
+  | { readonly move: "settings"; readonly without: string | null }
   | { readonly move: "pass"; readonly time: Millis };
 
 /** What happened, in one order: what the checks read. */
