@@ -1,29 +1,18 @@
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Redis } from "ioredis";
-import {
-  type OperatorProcess,
-  type ReceiverProcess,
-  startOperator,
-  startReceiver,
-} from "../../deployment/demo/children.ts";
-import { command, type Kubectl, openKubectl } from "../../deployment/demo/kubectl.ts";
+import { type ReceiverProcess, startReceiver } from "../../deployment/demo/children.ts";
+import { type Kubectl, openKubectl } from "../../deployment/demo/kubectl.ts";
 import { applyManifests } from "../../deployment/local/apply.ts";
-import { localClock } from "../../deployment/local/clock.ts";
 import { type Machine, openMachine } from "../../deployment/local/machine.ts";
 import { writePrivate } from "../../deployment/local/private-file.ts";
-import { until as poll } from "../../deployment/local/poll.ts";
-import type { Json } from "../../src/lib/json.ts";
-import { at } from "../../src/lib/json-pointer.ts";
-import { type Millis, seconds } from "../../src/lib/time.ts";
+import { type Document, type Env, openSpace, type Space } from "./stand-space.ts";
 
-type Env = Readonly<Record<string, string>>;
-export type Document = Readonly<Record<string, Json>>;
+export type { Document, OperatorOptions, Space, TestOperator } from "./stand-space.ts";
 
 /** One test's part of the environment: its own namespace, receivers, key prefix, lease and operators. */
-export interface TestStand extends AsyncDisposable {
-  readonly namespace: string;
+export interface TestStand extends Space, AsyncDisposable {
   readonly folder: string;
   readonly machine: Machine;
   readonly env: Env;
@@ -36,31 +25,14 @@ export interface TestStand extends AsyncDisposable {
   readonly green: ReceiverProcess;
   /** The settings file that operators of this stand read. */
   readonly settings: string;
-  /** Starts an operator; they may be several. `boundary` and `clock` reach the test entry only. */
-  operator(options?: OperatorOptions): Promise<TestOperator>;
-  create(manifest: unknown): Promise<void>;
-  task(name: string): Promise<Document>;
-  tenant(name: string): Promise<Document>;
-  patch(name: string, control: unknown): Promise<void>;
-  /** Polls the task until `right` holds. @throws with what was seen last */
-  until(name: string, what: string, right: (task: Document) => boolean, timeout?: Millis): Promise<Document>;
-  phase(name: string, phase: string, timeout?: Millis): Promise<Document>;
-}
-export interface OperatorOptions {
-  readonly identity?: string;
-  /** Lease name; null (default): no election, which must not save a test. */
-  readonly lease?: string | null;
-  readonly boundary?: string;
-  readonly clock?: string;
-  readonly env?: Env;
-}
-export interface TestOperator extends OperatorProcess {
-  readonly log: string;
+  /** Another namespace on the same receivers and Redis; `options.spaces` says how many there may be. */
+  space(): Promise<Space>;
 }
 export interface StandOptions {
   /** Laid over the settings of samples: endpoints by name, operator settings by key. */
   readonly operator?: Readonly<Record<string, unknown>>;
   readonly endpoints?: readonly Readonly<Record<string, unknown>>[];
+  readonly spaces?: number;
 }
 
 const ROOT = join(import.meta.dirname, "..", "..");
@@ -70,6 +42,7 @@ let installed: Promise<void> | null = null;
 export async function openTestStand(env: Env, options: StandOptions = {}): Promise<TestStand> {
   stands += 1;
   const namespace = `t${process.pid}-${stands}`;
+  const namespaces = [namespace, ...Array.from({ length: options.spaces ?? 0 }, (_, i) => `${namespace}-${i + 1}`)];
   await using opening = new AsyncDisposableStack();
   const machine = opening.use(await openMachine({ print: () => {} }));
   const folder = await mkdtemp(join(tmpdir(), "turnout-stand-"));
@@ -82,45 +55,33 @@ export async function openTestStand(env: Env, options: StandOptions = {}): Promi
   const as = (key: string): Kubectl =>
     openKubectl({ file: env["KUBECTL"] ?? "kubectl", global: ["--kubeconfig", env[key] ?? ""], env, machine });
   const kubectl = as("KUBECONFIG_ADMIN");
-  await kubectl.run("create", "namespace", namespace);
 
   const tokenFile = join(folder, "token");
   const token = `${machine.rng.id()}${machine.rng.id()}`;
   await writePrivate(tokenFile, `${token}\n`);
-  const blue = await startReceiver({ unit: "blue", port: 0, folder, tokenFile }, machine);
-  opening.defer(() => blue.stop());
-  const green = await startReceiver({ unit: "green", port: 0, folder, tokenFile }, machine);
-  opening.defer(() => green.stop());
+  const [blue, green] = await Promise.all([
+    startReceiver({ unit: "blue", port: 0, folder, tokenFile }, machine),
+    startReceiver({ unit: "green", port: 0, folder, tokenFile }, machine),
+  ]);
+  opening.defer(async () => void (await Promise.all([blue.stop(), green.stop()])));
   const redis = new Redis(env["REDIS_URL"] ?? "", { lazyConnect: true });
   await redis.connect();
   opening.defer(() => redis.disconnect());
   const settings = join(folder, "settings.json");
-  await writeFile(settings, JSON.stringify(settingsOf({ namespace, env, blue, green }, options), null, 2));
+  await writeFile(settings, JSON.stringify(settingsOf({ namespaces, env, blue, green }, options), null, 2));
 
-  const started = opening.move();
-  let operators = 0;
-  const task = async (name: string): Promise<Document> =>
-    (await kubectl.json("get", "swt", name, "-n", namespace)) as Document;
-  const until = async (
-    name: string,
-    what: string,
-    right: (task: Document) => boolean,
-    timeout = seconds(30),
-  ): Promise<Document> => {
-    let seen: Document = {};
-    await poll(
-      async () => {
-        seen = await task(name);
-        return right(seen);
-      },
-      { clock: localClock, timeout, what: `${name} ${what}` },
-    ).catch((error: unknown) => {
-      throw new Error(`${String(error)}\n${JSON.stringify(seen["status"] ?? null, null, 1)}`, { cause: error });
-    });
-    return seen;
+  const open = async (name: string): Promise<Space> => {
+    await kubectl.run("create", "namespace", name);
+    return openSpace({ namespace: name, folder, env, machine, kubectl, settings, token, closing: started });
   };
+  const started = opening.move();
+  const first = await open(namespace).catch(async (error: unknown) => {
+    await started.disposeAsync();
+    throw error;
+  });
+  const spare = namespaces.slice(1);
   return {
-    namespace,
+    ...first,
     folder,
     machine,
     env,
@@ -131,42 +92,11 @@ export async function openTestStand(env: Env, options: StandOptions = {}): Promi
     blue,
     green,
     settings,
-    operator: async ({ identity = `${namespace}-op`, lease = null, boundary, clock, env: more = {} } = {}) => {
-      operators += 1;
-      const own = join(folder, `settings-${operators}.json`);
-      await writeFile(own, JSON.stringify(withLease(JSON.parse(await readFile(settings, "utf8")) as Settings, lease)));
-      const log = join(folder, `operator-${operators}.log`);
-      const args = [
-        "--settings",
-        own,
-        "--kubeconfig",
-        env["KUBECONFIG_OPERATOR"] ?? "",
-        "--namespace",
-        namespace,
-        "--identity",
-        identity,
-      ];
-      const variables = {
-        TURNOUT_SECRET_GATEWAY: token,
-        ...(boundary === undefined ? {} : { TURNOUT_TEST_BOUNDARY: boundary }),
-        ...(clock === undefined ? {} : { TURNOUT_TEST_CLOCK: clock }),
-        ...more,
-      };
-      const process = await startOperator({ bundle: "dist/test-operator.mjs", args, env: variables, log }, machine);
-      started.defer(() => process.kill());
-      return { ...process, log };
+    space: () => {
+      const name = spare.shift();
+      if (name === undefined) throw new Error(`the stand has ${namespaces.length - 1} more namespaces`);
+      return open(name);
     },
-    create: async (manifest) => {
-      const file = join(folder, `manifest-${machine.rng.id()}.json`);
-      await writeFile(file, JSON.stringify(manifest));
-      await kubectl.run("create", "-n", namespace, "-f", file);
-    },
-    task,
-    tenant: async (name) => (await kubectl.json("get", "tstate", name, "-n", namespace)) as Document,
-    patch: async (name, control) => void (await kubectl.run(...command(name, namespace, control))),
-    until,
-    phase: (name, phase, timeout) =>
-      until(name, `to be ${phase}`, (seen) => at(seen, "/status/phase") === phase, timeout),
     [Symbol.asyncDispose]: () => started.disposeAsync(),
   };
 }
@@ -175,16 +105,8 @@ interface Settings {
   readonly operator: Readonly<Record<string, unknown>>;
 }
 
-const withLease = (settings: Settings, lease: string | null): Settings => ({
-  ...settings,
-  operator: {
-    ...settings.operator,
-    leaderElection: lease === null ? { enabled: false } : { enabled: true, name: lease },
-  },
-});
-
 interface Facts {
-  readonly namespace: string;
+  readonly namespaces: readonly string[];
   readonly env: Env;
   readonly blue: ReceiverProcess;
   readonly green: ReceiverProcess;
@@ -192,13 +114,13 @@ interface Facts {
 
 /** Short waits, so that tests of retries end soon; the defaults of the product are tested where they are defined. */
 function settingsOf(
-  { namespace, env, blue, green }: Facts,
+  { namespaces, env, blue, green }: Facts,
   options: StandOptions,
 ): Settings & { readonly endpoints: readonly unknown[] } {
   const redis = env["REDIS_ADDRESS"] ?? "";
   const redisPort = Number(redis.slice(redis.lastIndexOf(":") + 1));
   const receivers = [blue.port, green.port];
-  const loopback = { tls: "None", allowedNamespaces: [namespace], cidrs: ["127.0.0.1/32"] };
+  const loopback = { tls: "None", allowedNamespaces: namespaces, cidrs: ["127.0.0.1/32"] };
   const known: readonly Readonly<Record<string, unknown>>[] = [
     {
       name: "im-gateway",
@@ -216,7 +138,7 @@ function settingsOf(
       ...loopback,
       addresses: [redis],
       ports: [redisPort],
-      allow: { keys: [`${namespace}:`] },
+      allow: { keys: namespaces.map((namespace) => `${namespace}:`) },
       credentials: { password: { file: env["REDIS_PASSWORD_FILE"] ?? "" } },
     },
   ];
