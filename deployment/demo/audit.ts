@@ -47,7 +47,7 @@ async function auditOne(stand: Stand, task: TaskRow, { tenant, effects }: Found)
   const hash = await stand.redis.hgetall(`tenant:${task.tenant}`);
   const says = {
     status: `${tenant?.unit ?? "?"} ${tenant?.planVersion ?? "?"}`,
-    receiver: `${String(at(state, "/deployUnit/name"))} ${String(at(state, "/version"))}`,
+    receiver: `${shown(at(state, "/deployUnit/name"))} ${shown(at(state, "/version"))}`,
     redis: `${hash["unit"] ?? "?"} ${hash["version"] ?? "?"}`,
   };
   const want = `${expected.unit} ${expected.version}`;
@@ -67,6 +67,9 @@ async function auditOne(stand: Stand, task: TaskRow, { tenant, effects }: Found)
     problems,
   };
 }
+
+const shown = (value: Json | undefined): string =>
+  value === undefined ? "?" : typeof value === "string" ? value : JSON.stringify(value);
 
 /** Each operation takes effect once per receiver, however often it was sent. */
 function doubled(effects: Found["effects"]): readonly string[] {

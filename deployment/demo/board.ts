@@ -58,7 +58,7 @@ function liveBoard(out: WriteStream): Board {
   let drawn = 0;
   const draw = (): void => {
     const lines = [...talk.slice(-TALK), "", line(HEAD), ...rows.map((row) => line(cells(row)))];
-    const fitting = lines.map((text) => [...text].slice(0, Math.max(20, out.columns - 1)).join(""));
+    const fitting = lines.map((text) => text.slice(0, Math.max(20, out.columns - 1)));
     if (drawn > 0) out.moveCursor(0, -drawn);
     out.cursorTo(0);
     out.clearScreenDown();
