@@ -236,7 +236,6 @@ class LeaseElection implements Election {
     const holder = holderOf(lease);
     const before = this.#seen?.holder ?? null;
     if (before !== null && before !== holder) this.#ended.add(before);
-    if (holder !== null) this.#ended.delete(holder);
     for (const oldest of this.#ended) {
       if (this.#ended.size <= MOST_ENDED) break;
       this.#ended.delete(oldest);

@@ -218,7 +218,7 @@ describe("a heartbeat", () => {
     for (let i = 1; i <= EVENT_BURST; i += 1) rig.recorder.record(anEvent(i));
     rig.recorder.record(anEvent(70, { count: 5 }));
     await rig.clock.advance(NOW);
-    expect([rig.notes().length, rig.dropped]).toEqual([EVENT_BURST, ["budget"]]);
+    expect([rig.notes().length, rig.dropped, rig.clock.sleeping]).toEqual([EVENT_BURST, ["budget"], 0]);
   });
 
   test("following the first costs nothing of the object's budget", async () => {
@@ -258,6 +258,21 @@ describe("[S25] the budget of an object", () => {
     expect(rig.dropped).toEqual(Array(5).fill("budget"));
   });
 
+  test("terminal ones count too, and after them it is as before: one every five minutes, standing for what came since", async () => {
+    const rig = open();
+    for (let i = 1; i < EVENT_BURST; i += 1) rig.recorder.record(anEvent(i));
+    rig.recorder.record(anEvent(25, { importance: "terminal" }));
+    rig.recorder.record(anEvent(26));
+    rig.recorder.record(anEvent(27));
+    rig.recorder.record(anEvent(28, { importance: "terminal" }));
+    rig.recorder.record(anEvent(29));
+    await rig.clock.advance(minutes(4));
+    expect(rig.notes().slice(24)).toEqual(["note 25", "note 28"]);
+    await rig.clock.advance(minutes(30));
+    expect(rig.notes().slice(26)).toEqual(["note 29"]);
+    expect(rig.dropped).toEqual(["budget", "budget"]);
+  });
+
   test("comes back with time, and objects beyond what is remembered begin anew", async () => {
     const clock = new ManualClock();
     const budget = openEventBudget(clock);
@@ -267,8 +282,13 @@ describe("[S25] the budget of an object", () => {
     expect([budget.take("a"), budget.take("a")]).toEqual([true, false]);
     await clock.advance(minutes(5 * 26));
     expect(burst("a")).toBe(EVENT_BURST);
-    for (let i = 0; i < 20_000; i += 1) budget.take(`o-${i}`);
-    expect(burst("a")).toBe(EVENT_BURST);
+    burst("b");
+    for (let i = 0; i < 19_998; i += 1) budget.take(`o-${i}`);
+    expect([burst("a"), burst("b")]).toEqual([0, 0]);
+    await clock.advance(EVENT_REFILL);
+    expect(budget.take("a")).toBe(true); // asked for last, it is forgotten last
+    budget.take("one more");
+    expect([burst("b"), burst("a")]).toEqual([EVENT_BURST, 0]);
   });
 });
 
@@ -310,6 +330,19 @@ describe("under load", () => {
     expect(rig.notes().filter((note) => note === "note 99")).toHaveLength(1);
   });
 
+  test("an object is pending until the last of its terminal ones is out", async () => {
+    const rig = open();
+    rig.kube.on(`POST ${PATH}`, async ({ body }) => {
+      await rig.clock.sleep(seconds((body as { note: string }).note === "note 1" ? 1 : 5));
+      return ok(aWidget("event", 1));
+    });
+    for (const i of [1, 2]) rig.recorder.record(anEvent(i, { importance: "terminal" }));
+    await rig.clock.advance(seconds(2));
+    expect([rig.flushed, rig.recorder.pending("uid-acme")]).toEqual([[], true]);
+    await rig.clock.advance(seconds(4));
+    expect([rig.flushed, rig.recorder.pending("uid-acme")]).toEqual([["uid-acme"], false]);
+  });
+
   test("what is held back has a bound too", async () => {
     const rig = open({ capacity: 1 });
     for (const name of ["a", "b"])
@@ -330,6 +363,7 @@ describe("an API server that", () => {
     rig.recorder.record(anEvent(2, { name: "b", importance: "terminal" }));
     await rig.clock.advance(minutes(5));
     expect([rig.dropped, rig.recorder.pending("uid-b")]).toEqual([["unavailable"], true]);
+    expect(rig.notes().filter((note) => note === "note 1")).toHaveLength(3);
     expect(rig.notes().length).toBeLessThan(20);
     await rig.clock.advance(minutes(30));
     expect([rig.flushed, rig.recorder.depth]).toEqual([["uid-b"], 0]);
@@ -339,6 +373,8 @@ describe("an API server that", () => {
     const rig = open();
     rig.kube.on(`POST ${PATH}`, statusAnswer(403, "Forbidden", { message: "no" }));
     rig.recorder.record(anEvent(1, { importance: "terminal" }));
+    await rig.clock.advance(NOW);
+    expect(rig.clock.sleeping).toBe(0); // a refusal is an answer: others are not kept waiting
     await rig.clock.advance(minutes(5));
     expect([rig.notes().length, rig.dropped, rig.flushed, rig.warnings.length]).toEqual([
       1,
@@ -360,6 +396,7 @@ describe("an API server that", () => {
     rig.recorder.record(anEvent(1, { importance: "terminal" }));
     await rig.clock.advance(NOW);
     expect([rig.dropped, rig.flushed, rig.warnings]).toEqual([["namespace"], ["uid-acme"], []]);
+    expect(rig.clock.sleeping).toBe(0);
   });
 
   test("answers slowly has two requests at most under way", async () => {
@@ -387,6 +424,13 @@ describe("closing", () => {
     await closed;
     rig.recorder.record(anEvent(11));
     expect([rig.notes().length, rig.dropped, rig.clock.sleeping]).toEqual([10, ["unavailable"], 0]);
+  });
+
+  test("ends at once where nothing waits, and closing twice does nothing", async () => {
+    const rig = open();
+    await rig.recorder.close(minutes(5));
+    await rig.recorder.close(minutes(5));
+    expect(rig.clock.sleeping).toBe(0);
   });
 
   test("gives up after its time", async () => {

@@ -26,7 +26,7 @@ interface Candidate {
 }
 
 /** Each candidate has a clock of its own, like processes on different machines. */
-function campaign(server: FakeLeaseServer, identity: string, clock: ManualClock): Candidate {
+function campaign(server: FakeLeaseServer, identity: string, clock: ManualClock, rng = punctual): Candidate {
   const warnings: string[] = [];
   const log: KubeLog = { info: () => undefined, warn: (_fields, text) => warnings.push(text), error: () => undefined };
   const client = openClient(server.kube, { clock });
@@ -36,7 +36,7 @@ function campaign(server: FakeLeaseServer, identity: string, clock: ManualClock)
     name: "leader",
     identity,
     clock,
-    rng: punctual,
+    rng,
     log,
     wall: () => clock.now(),
   });
@@ -70,10 +70,11 @@ describe("taking the lease", () => {
 
   test("one that nobody holds is taken at once; the change of holder is counted", async () => {
     const [server, clock] = [openFakeLeaseServer(), new ManualClock()];
-    server.put({ ...held("b"), holderIdentity: "" });
+    server.put({ ...held("b", instantOf(NOON - 60_000)), holderIdentity: "" });
     const a = campaign(server, "a", clock);
     await clock.advance(NOW);
-    expect([a.election.isLeader, server.spec.leaseTransitions, server.spec.holderIdentity]).toEqual([true, 4, "a"]);
+    expect(a.election.isLeader).toBe(true);
+    expect(server.spec).toMatchObject({ leaseTransitions: 4, holderIdentity: "a", acquireTime: formatMicroTime(NOON) });
   });
 
   test("a restarted process takes its own identity's lease back at once, as the same holder", async () => {
@@ -106,6 +107,19 @@ describe("taking the lease", () => {
     expect(a.election.isLeader).toBe(false);
     await clock.advance(seconds(2));
     expect(a.election.isLeader).toBe(true);
+  });
+
+  test("[L7] candidates ask every two seconds or, so that they spread, up to a fifth sooner; never later", async () => {
+    for (const [float, polls] of [
+      [0, 7],
+      [1 - Number.EPSILON, 9],
+    ] as const) {
+      const [server, clock] = [openFakeLeaseServer(), new ManualClock()];
+      server.put(held("b"));
+      campaign(server, "a", clock, { float: () => float, id: () => "" });
+      await clock.advance(seconds(13));
+      expect(server.kube.requests).toHaveLength(polls);
+    }
   });
 
   test("a holder that renews is never succeeded", async () => {
@@ -200,26 +214,30 @@ describe("holding it", () => {
     expect(term.lost.aborted).toBe(true);
   });
 
-  test("[L7] a process that was stopped does not lead when it wakes, even before it has noticed", async () => {
-    const frozen = new ManualClock();
+  test("[L7] a process that was stopped does not lead when it wakes, before it has noticed, nor gives free what is not its own", async () => {
+    const [server, clock] = [openFakeLeaseServer(), new ManualClock()];
     const stopped = openElection({
-      client: openClient(openFakeLeaseServer().kube, { clock: frozen }),
+      client: openClient(server.kube, { clock }),
       namespace: "system",
       name: "leader",
       identity: "z",
+      // Its timers do not come, as in a stopped process; time goes on.
       clock: {
-        now: () => frozen.now(),
-        monotonic: () => frozen.monotonic(),
-        sleep: () => new Promise(() => undefined),
+        now: () => clock.now(),
+        monotonic: () => clock.monotonic(),
+        sleep: (_after, signal) => clock.sleep(minutes(60), signal),
       },
       rng: punctual,
       log: { info: () => undefined, warn: () => undefined, error: () => undefined },
-      wall: () => frozen.now(),
+      wall: () => clock.now(),
     });
-    await stopped.campaign(new AbortController().signal);
+    const term = await stopped.campaign(new AbortController().signal);
+    await clock.advance(millisOf(9999));
     expect(stopped.isLeader).toBe(true);
-    await frozen.advance(seconds(10));
+    await clock.advance(millisOf(1));
     expect(stopped.isLeader).toBe(false);
+    await term.release();
+    expect([server.writes, server.spec.holderIdentity]).toEqual([1, "z"]);
   });
 
   test("a renewal of unknown outcome is read after, and goes on from what stands", async () => {
@@ -247,6 +265,7 @@ describe("holding it", () => {
     const { server, clock, a, term } = await leading();
     change(server);
     await clock.advance(seconds(2));
+    expect(a.election.observedHolder).toBe(server.spec.holderIdentity === "" ? null : "b");
     expect([a.election.isLeader, term.lost.aborted, String(term.lost.reason)]).toEqual([
       false,
       true,
