@@ -61,7 +61,7 @@ export function switchTaskCrd(kinds: KindSchemas): Crd {
       AGE,
       column("Unit", ".spec.executionUnit", "The unit that admits it.", 1),
       { ...column("Epoch", ".status.epoch", "First half of its fences.", 1), type: "integer" },
-      column("Message", ".status.waiting.message", "More about the wait.", 1),
+      column("Message", '.status.conditions[?(@.type=="Ready")].message', "What it waits for, or why it stopped.", 1),
     ],
   });
 }

@@ -306,7 +306,7 @@ async function storeStatus(
   const now = deps.time.now();
   const made = madeBy(view, status, deps);
   const next: Status = { ...status, eventSequence: sequenceAfter(view.stored, made) };
-  const conditions = conditionsOf(next, now);
+  const conditions = conditionsOf(next, now, view.ref);
   const total = view.spec?.stages.length ?? 0;
   const raw = statusTo(situation.task["status"], next, { generation: view.generation, total, conditions });
   assertBounded(raw, view);

@@ -23,7 +23,7 @@ export async function perform(view: TaskView, act: Act, about: Attempt): Promise
   if (kind === undefined)
     return {
       is: "terminal",
-      fault: fault("InvalidSpec", { count: "1", path: act.stage, message: `no kind ${act.kind}` }),
+      fault: fault("InvalidSpec", { path: act.stage, message: `no kind ${act.kind}`, others: "" }),
     };
   const timeout = act.attemptTimeout === null ? LONGEST_READ : millisOf(act.attemptTimeout - age(deps, claimed));
   if (timeout === 0) return { is: "retryable", fault: fault("ClaimExpired", { stage: act.stage }), after: null };

@@ -313,11 +313,15 @@ interface NotRendered {
 /** The plan rendered when it was frozen and does not now: an output is missing, or a policy was narrowed. */
 function cannotRender(status: Status, { target, now, first }: NotRendered): Decision {
   const { path, message } = first;
-  const failed = withFailure(status, fault("InvalidSpec", { count: "1", path, message }), target.stage, now);
+  const nothingClaimed = status.phase === "Pending";
+  const what = nothingClaimed
+    ? fault("InvalidSpec", { path, message, others: "" })
+    : fault("CannotRender", { stage: target.stage, path, message });
+  const failed = withFailure(status, what, target.stage, now);
   if (target.direction === "Back") {
     return { do: "write", status: enter(failed, "RollbackFailed", "UndoFailed", now), because: "UndoFailed" };
   }
-  if (status.phase === "Pending") {
+  if (nothingClaimed) {
     const refused = enter({ ...failed, issues: [first] }, "ValidationFailed", "SpecInvalid", now);
     return { do: "write", status: { ...refused, finishedAt: now }, because: "SpecInvalid" };
   }

@@ -1,6 +1,7 @@
 import type { Instant } from "../lib/time.ts";
 import { isTerminal, type Phase } from "./phase.ts";
 import { never } from "../lib/never.ts";
+import { retryCommand } from "./reasons.ts";
 import type { Condition, StageEntry, Status } from "./stored.ts";
 
 export const STAGE_CONDITION = "stage.turnout.dev/";
@@ -11,16 +12,24 @@ const STAGE_MESSAGE = 128;
 
 type Draft = Omit<Condition, "lastTransitionTime">;
 
+/** Whose conditions they are, for the commands that their messages name. */
+export interface Named {
+  readonly namespace: string;
+  readonly name: string;
+}
+const UNNAMED: Named = { namespace: "NAMESPACE", name: "NAME" };
+
 /**
  * The public copy of the journal, made anew for every write from `status` alone; `lastTransitionTime` stays where the condition's status
  * stays. Only `Validated` is carried over: what it says was found before the first write and never changes. Nothing reads them back.
  */
-export function conditionsOf(status: Status, now: Instant): readonly Condition[] {
+export function conditionsOf(status: Status, now: Instant, named: Named = UNNAMED): readonly Condition[] {
   const prior = new Map(status.conditions.map((condition) => [condition.type, condition]));
+  const why = whyNotReady(status, named);
   const drafts: readonly Draft[] = [
-    ready(status),
+    condition("Ready", status.phase === "Completed" ? "True" : "False", status.phase, why),
     reconciling(status),
-    stalled(status),
+    condition("Stalled", isStalled(status) ? "True" : "False", stallOf(status), isStalled(status) ? why : ""),
     validated(status, prior.get("Validated")),
     succeeded(status),
     paused(status),
@@ -39,8 +48,6 @@ const condition = (type: string, status: Condition["status"], reason: string, me
   message: message.slice(0, type.startsWith(STAGE_CONDITION) ? STAGE_MESSAGE : MESSAGE),
 });
 
-const ready = ({ phase }: Status): Draft => condition("Ready", phase === "Completed" ? "True" : "False", phase);
-
 function reconciling(status: Status): Draft {
   const busy = !isTerminal(status.phase) && !isStalled(status);
   const { waiting } = status;
@@ -53,14 +60,16 @@ const RESTS: readonly Phase[] = ["Failed", "RollbackFailed", "RolledBack", "Canc
 const isDiverged = (status: Status): boolean => status.waiting?.reason === "Diverged";
 const isStalled = (status: Status): boolean => isDiverged(status) || RESTS.includes(status.phase);
 
-function stalled(status: Status): Draft {
-  if (isDiverged(status))
-    return condition("Stalled", "True", "Diverged", `${status.waiting?.message}; ${status.waiting?.unblock}`);
-  if (!isStalled(status)) return condition("Stalled", "False", status.phase);
-  return condition("Stalled", "True", status.phase, whyStalled(status));
+const stallOf = (status: Status): string => (isDiverged(status) ? "Diverged" : status.phase);
+
+/** In one sentence, with the way out where the task does not go on by itself; empty where there is nothing to say. */
+function whyNotReady(status: Status, named: Named): string {
+  const { waiting } = status;
+  if (isDiverged(status)) return `${waiting?.message}; ${waiting?.unblock}`;
+  return isStalled(status) ? whyStalled(status, named) : (waiting?.message ?? "");
 }
 
-function whyStalled(status: Status): string {
+function whyStalled(status: Status, named: Named): string {
   if (status.abandoned !== null) return `abandoned by ${status.abandoned.by}: ${status.abandoned.reason}`;
   const last = status.history.at(-1)?.reason ?? "";
   if (last === "Replay") {
@@ -68,11 +77,26 @@ function whyStalled(status: Status): string {
   }
   const failure = status.failure?.message;
   if (failure === undefined) return last;
-  return status.waiting === null ? failure : `${failure}; ${status.waiting.unblock}`;
+  const then = wayOut(status, named);
+  return then === null ? failure : `${failure.slice(0, MESSAGE - then.length - 2)}; ${then}`;
+}
+
+/** What a person types once the cause is gone; null where the task is over. */
+function wayOut({ phase, waiting, retried }: Status, { namespace, name }: Named): string | null {
+  if (waiting !== null) return waiting.unblock;
+  const retry = String(retried + 1);
+  switch (phase) {
+    case "Failed":
+      return `${retryCommand({ namespace, name, retry })} (or {"rollback":true})`;
+    case "RollbackFailed":
+      return retryCommand({ namespace, name, retry });
+    default:
+      return null;
+  }
 }
 
 function validated(status: Status, prior: Condition | undefined): Draft {
-  if (prior !== undefined && prior.status === "True") return prior;
+  if (prior?.status === "True" && status.phase !== "ValidationFailed") return prior;
   if (status.phase === "Created" || status.phase === "Validating")
     return condition("Validated", "Unknown", status.phase);
   const errors = status.issues.filter(({ severity }) => severity === "error");

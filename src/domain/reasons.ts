@@ -67,9 +67,15 @@ export const WAITING_REASONS = Object.keys(WAITING) as readonly WaitingReason[];
 
 /** Fills the way out with names. Unknown braces stay as they are, since the commands hold JSON. */
 export function unblock(reason: WaitingReason, facts: Readonly<Record<string, string>>): string {
-  const text: string = WAITING[reason].unblock;
-  return text.replaceAll(/\{([a-zA-Z]+)\}/g, (whole, name: string) => facts[name] ?? whole).slice(0, 512);
+  return filled(WAITING[reason].unblock, facts).slice(0, 512);
 }
+
+const filled = (text: string, facts: Readonly<Record<string, string>>): string =>
+  text.replaceAll(/\{([a-zA-Z]+)\}/g, (whole, name: string) => facts[name] ?? whole);
+
+/** What a person types at a failed stage, or a failed undo, once its cause is gone. */
+export const retryCommand = (facts: Readonly<Record<"name" | "namespace" | "retry", string>>): string =>
+  filled(patchTask('{"retry":{retry}}'), facts);
 
 /** Severity of an Event of that reason, and what is dropped first under load (api.md, Events). */
 export const EVENTS = {

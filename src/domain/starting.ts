@@ -30,6 +30,7 @@ export function created(view: TaskView, now: Instant): Decision {
 }
 
 const READ_TENANT: Decision = { do: "read", what: "tenant", because: "MustReadTenant" };
+const CREATE_TENANT: Decision = { do: "create-tenant", because: "TenantUnknown" };
 
 function checked(view: TaskView, previous: "open" | "resolved"): { readonly issues: readonly Issue[] } {
   if (view.spec === null || view.issues.some(({ severity }) => severity === "error")) return { issues: view.issues };
@@ -43,9 +44,9 @@ function invalid(view: TaskView, status: Status, issues: readonly Issue[], now: 
   const errors = issues.filter(({ severity }) => severity === "error");
   const first = errors[0];
   const what = fault("InvalidSpec", {
-    count: String(errors.length),
-    path: first?.path ?? "spec",
+    path: first === undefined ? "spec" : `${first.path}${first.value === "" ? "" : `=${first.value}`}`,
     message: first?.message ?? "does not decode",
+    others: errors.length > 1 ? ` (and ${errors.length - 1} more: see the condition Validated)` : "",
   });
   return refuse(view, { ...status, issues: issues.slice(0, MOST_ISSUES) }, { what, now, because: "SpecInvalid" });
 }
@@ -117,6 +118,7 @@ export function pending(view: TaskView, now: Instant): Decision {
   if (!tenant.exists || tenant.status === null) {
     const blocked = unknownTenant(view, now);
     if (blocked !== null) return blocked;
+    if (!tenant.exists) return refusal(view, firstStatus(view, now), now) ?? CREATE_TENANT;
   }
   if (!view.finalizer) return { do: "finalizer", because: "HoldFinalizer" };
   const lock = tenant.status ?? firstStatus(view, now);
@@ -132,8 +134,8 @@ export function pending(view: TaskView, now: Instant): Decision {
     );
   }
   if (lock.holder !== null) return goOn(view, status, now, "LockTaken");
-  const refused = refusalAtLock(view, lock, now);
-  if (refused !== null) return tenant.fresh || !tenant.exists ? refused : READ_TENANT;
+  const refused = refusal(view, lock, now);
+  if (refused !== null) return refused;
   if (view.crowd.holding >= view.crowd.most) return waitForRoom(view, now);
   return { do: "lock", tenant: takeLock(view, lock, "Forward", now), because: "LockFree" };
 }
@@ -159,11 +161,9 @@ function unknownTenant(view: TaskView, now: Instant): Decision | null {
   const dirty = view.rivals.find(
     ({ finalizer, phase }) => finalizer && phase !== "RolledBack" && phase !== "Cancelled",
   );
-  if (dirty !== undefined) {
-    const message = `the TenantState of ${mustSpec(view).tenantId} is gone while ${dirty.name} (${dirty.uid}) may hold the tenant`;
-    return rest(view, waitFor(view, view.status, { reason: "Diverged", message }, now), RELIST, "Diverged");
-  }
-  return view.tenant.exists ? null : { do: "create-tenant", because: "TenantUnknown" };
+  if (dirty === undefined) return null;
+  const message = `the TenantState of ${mustSpec(view).tenantId} is gone while ${dirty.name} (${dirty.uid}) may hold the tenant`;
+  return rest(view, waitFor(view, view.status, { reason: "Diverged", message }, now), RELIST, "Diverged");
 }
 
 /** A tenant that ran before and lost its record is at an unknown place; a new one is simply new. */
@@ -181,6 +181,12 @@ function firstStatus(view: TaskView, now: Instant): TenantStatus {
     executions: [],
     released: null,
   };
+}
+
+/** Before a record is made for the tenant (SEC-40), and again with what it says; only after a consistent read of it (◆). */
+function refusal(view: TaskView, lock: TenantStatus, now: Instant): Decision | null {
+  const refused = refusalAtLock(view, lock, now);
+  return refused === null || view.tenant.fresh ? refused : READ_TENANT;
 }
 
 function refusalAtLock(view: TaskView, lock: TenantStatus, now: Instant): Decision | null {

@@ -137,7 +137,9 @@ function plan(spec: TaskSpec, { basis, previous }: ValidationContext): readonly 
 function undoIssues(basis: Basis, index: number): readonly Issue[] {
   const stage = basis.spec.stages[index];
   const parts = stage === undefined ? [] : (basis.kinds[stage.kind]?.undoParts(stage.config) ?? []);
-  if (!parts.some(({ role }) => role !== "verify" || basis.previous !== null)) return [];
+  if (stage === undefined || !parts.some(({ role }) => role !== "verify" || basis.previous !== null)) return [];
+  // `undo` says in one sentence what is missing.
+  if (basis.previous === null && parts.some(({ role }) => role === "announce") && !ownUndo(stage.config)) return [];
   return planStage(basis, index, "Back").issues.map((found) => ({
     ...found,
     message: `while undoing: ${found.message}`,

@@ -291,20 +291,26 @@ export const FAILURES = {
   InvalidSpec: {
     type: "Validation",
     retryable: false,
-    says: "{count} errors; first: {path} {message}",
-    todo: "create a corrected task",
+    says: "{path}: {message}{others}",
+    todo: "nothing was switched: delete this task and create a corrected one",
+  },
+  CannotRender: {
+    type: "Validation",
+    retryable: false,
+    says: "stage {stage} no longer renders: {path}: {message}",
+    todo: "take back what changed since the plan was frozen, in the operator's settings or in an earlier stage's outputs, then retry; or roll back",
   },
   PreviousMoved: {
     type: "Validation",
     retryable: false,
     says: "spec.previous says {stated}, but the tenant is served by {actual}",
-    todo: "create a task whose previous matches, or leave previous out",
+    todo: "nothing was switched: delete this task and create one whose previous matches, or without previous",
   },
   PreviousUnknown: {
     type: "Validation",
     retryable: false,
     says: "nobody knows where tenant {tenant} is now",
-    todo: "create a task that states spec.previous",
+    todo: "nothing was switched: find out which unit serves it, delete this task and create one that states spec.previous",
   },
   PlanChanged: {
     type: "System",

@@ -225,7 +225,7 @@ describe("every claim", () => {
     const pipeline = { route: "write", notify: aStage("notify", "tell", { content }) } as const;
     const fresh = decide(aTask({ pipeline, stages: { route: "Skipped" } }), NOON);
     expect(say(fresh)).toBe("write Failed: StageFailed");
-    expect(storedBy(fresh).failure).toMatchObject({ stage: "notify", code: "InvalidSpec" });
+    expect(storedBy(fresh).failure).toMatchObject({ stage: "notify", code: "CannotRender" });
     const begun = decide(
       aTask({ pipeline, stages: { route: "Skipped", notify: { state: "Running", retryAt: at(0) } } }),
       NOON,
