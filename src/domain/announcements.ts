@@ -141,6 +141,9 @@ function phaseDraft(step: HistoryEntry, after: Status, facts: EventFacts): reado
 
 const stageNames = ({ spec }: EventFacts): readonly string[] => spec?.stages.map(({ name }) => name) ?? [];
 const completedOf = (status: Status): readonly string[] => namesIn(status, "Completed");
+/** Completed at some time: the write that fails a task may turn it back at once. */
+const settledOnce = ({ stages }: Status): readonly string[] =>
+  stages.filter(({ outputs, skipped }) => outputs !== null && skipped === null).map(({ name }) => name);
 const namesIn = (status: Status, state: StageEntry["state"]): readonly string[] =>
   status.stages.filter((entry) => entry.state === state).map(({ name }) => name);
 const list = (names: readonly string[]): string => (names.length === 0 ? "none" : names.join(", "));
@@ -180,7 +183,7 @@ const NOTES: Readonly<Record<EventReason, Note>> = {
   Paused: (status, facts) => `paused${by(facts)} at stage ${currentStage(status, facts)}`,
   Resumed: (status, facts) => `resumed${by(facts)}, goes on from stage ${currentStage(status, facts)}`,
   Failed: (status) =>
-    `completed ${list(completedOf(status))}; failed ${list(namesIn(status, "Failed"))}: ${status.failure?.message ?? ""}`,
+    `completed ${list(settledOnce(status))}; failed ${status.failure?.stage ?? "none"}: ${status.failure?.message ?? ""}`,
   Completed: (status) =>
     status.history.at(-1)?.reason === "AllStagesSettled"
       ? `completed${took(status)}: ${list([...completedOf(status), ...namesIn(status, "Skipped")])}`

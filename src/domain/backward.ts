@@ -6,13 +6,11 @@ import { claimantMayLive, leaveFailed, mineOf, retryAsked, soonest } from "./for
 import { takeLock } from "./lock.ts";
 import type { Because } from "./reasons.ts";
 import { fail } from "./settle.ts";
+import { REASON } from "./sizes.ts";
 import { ageOf, enter, entryOf, excuse, openEntry, waitFor, withEntry } from "./status.ts";
 import type { Answer, StageEntry, Status, TenantStatus, TurnCause } from "./stored.ts";
 import type { Decision, Mine, TaskView } from "./task.ts";
 import { undoLeft, undoPlanOf, type UndoStep, wasClaimed } from "./undo.ts";
-
-/** Longest reason of an answer. */
-const REASON = 256;
 
 /** Why a task turns back, and what its history says. */
 export const TURNS: Readonly<Record<TurnCause, Because>> = {

@@ -294,6 +294,20 @@ function hindrance(view: TaskView, status: Status, { stage, target, now }: Hinde
   return rest(view, waitFor(view, status, about, now), between(now, quiet), "Quiescing");
 }
 
+/** Whether what the stage sends may take force after something later: its receiver checks no fence. */
+export function isUnfenced({ settings }: TaskView, { config }: StageSpec): boolean {
+  const endpoint = endpointName(config);
+  return endpoint !== null && settings.endpoints[endpoint]?.fencing === "None";
+}
+
+/** Until when the attempt of `entry` that nobody knows about may still arrive, if nothing was sent after `now`. */
+export function quietAfter(view: TaskView, entry: StageEntry, now: Instant): Instant | null {
+  const { stage } = mustStage(view, entry.name);
+  if (!isUnfenced(view, stage)) return entry.quietUntil;
+  const limits = limitsFor(view, view.status, stage);
+  return plus(now, millisOf(limits.attemptTimeout + CLAIM_GRACE + limits.instanceTimeout));
+}
+
 /** Until when something that another operation of this task sent without a fence may still arrive; null: nothing may. */
 export function quietUntil(
   status: Status,

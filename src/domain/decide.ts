@@ -9,6 +9,7 @@ import {
   diverged,
   failureRollsBack,
   type Guard,
+  notPastDeadline,
   pastDeadline,
   pauseAsked,
 } from "./guards.ts";
@@ -49,7 +50,7 @@ const BY_PHASE: Readonly<Record<Phase, Handler>> = {
  * (`explain`). A decision that stores a status also answers the commands that stand in `spec.control`.
  */
 export function decide(view: TaskView, now: Instant): Decision {
-  return answered(view, byPolicy(view, now), now);
+  return answered(view, notPastDeadline(view, byPolicy(view, now), now), now);
 }
 
 function byPolicy(view: TaskView, now: Instant): Decision {

@@ -1,15 +1,14 @@
 import { fault } from "../lib/failures.ts";
-import { never } from "../lib/never.ts";
-import { between, formatDuration, type Instant, millisOf, minutes, plus } from "../lib/time.ts";
+import { between, formatDuration, type Instant, millisOf, minutes } from "../lib/time.ts";
 import { turnBack } from "./backward.ts";
-import { mustSpec } from "./basis.ts";
-import { rest } from "./claims.ts";
-import { mineOf } from "./forward.ts";
-import { limitsOf, planDigest } from "./plan.ts";
-import { canPause, isTerminal, mayEnter } from "./phase.ts";
+import { isHarmless, mustSpec, mustStage } from "./basis.ts";
+import { quietAfter, ranSoFar, rest } from "./claims.ts";
+import { mineOf, nextStage, soonest } from "./forward.ts";
+import { planDigest } from "./plan.ts";
+import { canPause, isTerminal } from "./phase.ts";
 import { WAITING } from "./reasons.ts";
 import { enter, openEntry, pass, waitFor, withEntry, withFailure } from "./status.ts";
-import { CLAIM_GRACE, PROTOCOL_VERSION, type StageEntry, type Status } from "./stored.ts";
+import { PROTOCOL_VERSION, type StageEntry, type Status } from "./stored.ts";
 import type { Decision, TaskView } from "./task.ts";
 import { wasClaimed } from "./undo.ts";
 
@@ -26,7 +25,7 @@ const NAMESPACE_GRACE = minutes(10);
 export function diverged(view: TaskView, now: Instant): Decision | null {
   const { status } = view;
   if (status.protocolVersion > PROTOCOL_VERSION) return { do: "leave", because: "NewerProtocol" };
-  if (isTerminal(status.phase)) return null;
+  if (isTerminal(status.phase) || isNamespaceDead(view, now)) return null;
   if (status.waiting?.reason === "Diverged" && status.epoch > 0) return rest(view, status, null, "Diverged");
   const why = whyDiverged(view);
   if (why === null) return null;
@@ -51,7 +50,7 @@ interface Divergence {
 function whyDiverged(view: TaskView): Divergence | null {
   const message = brokenHistory(view);
   if (message !== null) return { message, onTenant: false };
-  const lost = view.status.epoch === 0 || view.spec === null ? null : lostLock(view);
+  const lost = view.status.epoch === 0 ? null : lostLock(view);
   return lost === null ? null : { message: lost, onTenant: true };
 }
 
@@ -79,32 +78,32 @@ function lostLock({ status, tenant, ref }: TaskView): string | null {
     : `this task's claims carry epoch ${status.epoch}, the lock has ${epoch}`;
 }
 
+/** A dying namespace is not blocked for ever: neither by a person who has to decide, nor by a task that cannot be decided upon. */
+const isNamespaceDead = ({ namespaceTerminating, deletedAt }: TaskView, now: Instant): boolean =>
+  namespaceTerminating && deletedAt !== null && between(deletedAt, now) >= NAMESPACE_GRACE;
+
 /** Deleting a terminal task undoes nothing; otherwise spec.deletionPolicy says what happens first. */
 export function deleting(view: TaskView, now: Instant): Decision | null {
-  const { status, deletedAt } = view;
-  if (deletedAt === null || isTerminal(status.phase) || view.spec === null) return null;
-  if (view.namespaceTerminating && between(deletedAt, now) >= NAMESPACE_GRACE) {
-    return {
-      do: "write",
-      status: abandon(view, { by: "namespace", reason: "the namespace is being deleted" }, now),
-      because: "Abandoned",
-    };
-  }
-  switch (view.spec.deletionPolicy) {
-    case "Block":
-      return null;
-    case "Abandon":
-      return {
-        do: "write",
-        status: abandon(view, { by: "deletion", reason: "deletionPolicy Abandon" }, now),
-        because: "Abandoned",
-      };
-    case "Rollback":
-      return turn(view, "Deletion", now);
-    default:
-      return never(view.spec.deletionPolicy);
-  }
+  const { status, deletedAt, spec } = view;
+  if (deletedAt === null || isTerminal(status.phase)) return null;
+  if (isNamespaceDead(view, now))
+    return abandoned(view, { by: "namespace", reason: "the namespace is being deleted" }, now);
+  if (spec === null || spec.deletionPolicy === "Block") return null;
+  return spec.deletionPolicy === "Abandon"
+    ? abandoned(view, { by: "deletion", reason: "deletionPolicy Abandon" }, now)
+    : turn(view, "Deletion", now);
 }
+
+interface Abandoning {
+  readonly by: string;
+  readonly reason: string;
+}
+
+const abandoned = (view: TaskView, about: Abandoning, now: Instant): Decision => ({
+  do: "write",
+  status: abandon(view, about, now),
+  because: "Abandoned",
+});
 
 /** Both outrank pause and retry. Nothing claimed: over at once. */
 export function cancelOrRollback(view: TaskView, now: Instant): Decision | null {
@@ -131,66 +130,81 @@ function turn(view: TaskView, cause: "Deletion" | "Cancel" | "Rollback", now: In
 }
 
 /** The abandon record: terminal, in line with the claims, and nothing is undone. What was sent without a fence keeps its quiet time. */
-export function abandon(view: TaskView, about: { readonly by: string; readonly reason: string }, now: Instant): Status {
-  const closed = view.status.stages
-    .filter(({ claim }) => claim !== null)
-    .reduce(
-      (folded, entry) =>
-        withEntry(folded, { ...entry, claim: null, outcome: "Unknown", quietUntil: quietAfter(view, entry, now) }),
-      view.status,
-    );
-  const seen = closed.phase === "Created" ? enter(closed, "Validating", "TaskSeen", now) : closed;
-  return { ...enter(seen, "Cancelled", "Abandoned", now), abandoned: { ...about, at: now }, finishedAt: now };
+export function abandon(view: TaskView, about: Abandoning, now: Instant): Status {
+  const open = openEntry(view.status);
+  const closed = open === undefined ? view.status : withEntry(view.status, leftBehind(view, open, now));
+  const ended = enter(onTheWay(closed, now), "Cancelled", "Abandoned", now);
+  return { ...ended, abandoned: { ...about, at: now }, finishedAt: now };
 }
 
-function quietAfter(view: TaskView, entry: StageEntry, now: Instant): Instant | null {
-  const spec = view.spec;
-  const stage = spec?.stages.find(({ name }) => name === entry.name);
-  const endpoint = stage?.config["endpoint"];
-  if (spec === null || stage === undefined || typeof endpoint !== "string") return entry.quietUntil;
-  if (view.settings.endpoints[endpoint]?.fencing !== "None") return entry.quietUntil;
-  const limits = limitsOf(stage, spec, view.status.plan?.effective ?? view.settings.defaults);
-  return plus(now, millisOf(limits.attemptTimeout + CLAIM_GRACE + limits.instanceTimeout));
+/** In a phase from which an arrow leads to Cancelled. */
+function onTheWay(status: Status, now: Instant): Status {
+  if (status.phase === "Created") return enter(status, "Validating", "TaskSeen", now);
+  // It had the lock for its rollback and had claimed nothing yet.
+  return status.phase === "Completed"
+    ? { ...enter(status, "RollingBack", "RollbackAsked", now), direction: "Back", turnedBackBy: "Rollback" }
+    : status;
+}
+
+/** A read's or gate's claim has no end and leaves no doubt. */
+function leftBehind(view: TaskView, entry: StageEntry, now: Instant): StageEntry {
+  const harmless = (entry.claim?.until ?? null) === null;
+  return harmless
+    ? { ...entry, claim: null }
+    : {
+        ...entry,
+        claim: null,
+        outcome: "Unknown",
+        quietUntil: view.spec === null ? null : quietAfter(view, entry, now),
+      };
 }
 
 /** Holds the next claim and stops reads and gates; cuts no write or announce short (S20). */
 export function pauseAsked(view: TaskView, now: Instant): Decision | null {
   const { status, control } = view;
-  if (control.paused !== true || !canPause(status.phase) || !mayEnter(status.phase, "Paused")) return null;
-  return { do: "write", status: pausedNow(view, status, now), because: "PauseAsked" };
-}
-
-export function pausedNow(view: TaskView, status: Status, now: Instant): Status {
-  const open = openEntry(status);
-  const still = open === undefined || mineOf(view, open) === null ? status : withEntry(status, interrupted(view, open));
+  if (control.paused !== true || !canPause(status.phase)) return null;
+  const still = interrupted(view, now);
   const stage = still.stages.find(({ state }) => state === "Running")?.name ?? "";
   const message = stage === "" ? "paused" : `paused at stage ${stage}`;
-  return waitFor(view, enter(still, "Paused", "PauseAsked", now), { reason: "Paused", message, stage }, now);
+  const paused = waitFor(view, enter(still, "Paused", "PauseAsked", now), { reason: "Paused", message, stage }, now);
+  return { do: "write", status: paused, because: "PauseAsked" };
 }
 
-/** A read or gate gives up its claim; a gate keeps the time that has passed. */
-const interrupted = (view: TaskView, entry: StageEntry): StageEntry => ({
-  ...entry,
-  claim: null,
-  ran: millisOf(entry.ran + (view.mine?.elapsed ?? 0)),
-});
+/**
+ * A read or gate that is open gives up its claim, which is not charged to it; a gate keeps the time that has passed. That of another
+ * process, too: whoever claims it later must not take the time in between for time waited (S19).
+ */
+function interrupted(view: TaskView, now: Instant): Status {
+  const { status } = view;
+  const open = openEntry(status);
+  if (open === undefined || !isHarmless(view, mustStage(view, open.name).stage)) return status;
+  const mine = mineOf(view, open);
+  const ran = mine === null ? ranSoFar(open, now) : millisOf(open.ran + mine.elapsed);
+  return withEntry(status, { ...open, claim: null, ran, attemptsBefore: open.attemptsBefore + 1 });
+}
 
-/** spec.progressDeadline, from Running on; whatever waits for people, locks or windows has moved it already. */
+/** Time counts toward progressDeadline: from Running on, but for what waits for people, locks and windows, which moves it. */
+const isCounting = ({ phase, waiting }: Status): boolean =>
+  (phase === "Running" || phase === "Resuming") && (waiting === null || WAITING[waiting.reason].counts);
+
+/** spec.progressDeadline; a task with nothing left to do is not failed by it. */
 export function pastDeadline(view: TaskView, now: Instant): Decision | null {
   const { status } = view;
-  const { deadline, waiting } = status;
-  if (deadline === null || now < deadline || (status.phase !== "Running" && status.phase !== "Resuming")) return null;
-  if (waiting !== null && !WAITING[waiting.reason].counts) return null;
-  const open = openEntry(status);
+  const { deadline } = status;
+  if (deadline === null || now < deadline || !isCounting(status) || nextStage(view, status) === undefined) return null;
+  const still = interrupted(view, now);
   // A claim of a process that is gone is probed first: its outcome must not be lost in a failure.
-  if (open !== undefined && mineOf(view, open) === null) return null;
-  const still = open === undefined ? status : withEntry(status, interrupted(view, open));
+  if (openEntry(still) !== undefined) return null;
   const what = fault("ProgressDeadline", { deadline: formatDuration(mustSpec(view).progressDeadline ?? millisOf(0)) });
-  return {
-    do: "write",
-    status: enter(withFailure(still, what, null, now), "Failed", "ProgressDeadline", now),
-    because: "ProgressDeadline",
-  };
+  const failed = enter(withFailure(still, what, null, now), "Failed", "ProgressDeadline", now);
+  return { do: "write", status: failed, because: "ProgressDeadline" };
+}
+
+/** A sleep that ends before progressDeadline strikes. */
+export function notPastDeadline(view: TaskView, decision: Decision, now: Instant): Decision {
+  const { deadline } = view.status;
+  if (decision.do !== "sleep" || deadline === null || deadline <= now || !isCounting(view.status)) return decision;
+  return { ...decision, after: soonest(decision.after, between(now, deadline)) };
 }
 
 /** `onFailure: Rollback`: a failed task goes back by itself. */

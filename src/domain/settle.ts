@@ -1,13 +1,14 @@
 import { backoffAfter } from "../lib/backoff.ts";
-import { fault, type Fault } from "../lib/failures.ts";
+import { FAILURES, fault, type Fault } from "../lib/failures.ts";
 import { type Instant, millisOf, plus } from "../lib/time.ts";
 import { never } from "../lib/never.ts";
 import { mustStage } from "./basis.ts";
-import { limitsFor } from "./claims.ts";
+import { limitsFor, quietAfter } from "./claims.ts";
 import { valueOf } from "./command-values.ts";
 import type { Limits } from "./plan.ts";
 import { attemptsUsed, enter, entryOf, stopWaiting, waitFor, withEntry, withFailure } from "./status.ts";
-import { CLAIM_GRACE, type StageEntry, type Status } from "./stored.ts";
+import { fittingDrift, fittingOutputs, REASON } from "./sizes.ts";
+import { type Drift, type Outputs, type StageEntry, type Status } from "./stored.ts";
 import type { Act, ApprovalAnswer, Found, Outcome, Reach, TaskView } from "./task.ts";
 import { undoLeft, undoPlanOf } from "./undo.ts";
 
@@ -19,44 +20,38 @@ import { undoLeft, undoPlanOf } from "./undo.ts";
 export function settle(view: TaskView, act: Act, outcome: Outcome | Found, now: Instant): Status {
   const entry = entryOf(view.status, act.stage);
   if (entry?.claim?.nonce !== act.nonce) return view.status;
-  const about: Settling = {
-    view,
+  const { stage } = mustStage(view, act.stage);
+  const answered = "answer" in outcome ? withAnswer(view, outcome.answer, now) : view.status;
+  const from: Settling = {
+    view: { ...view, status: answered },
     act,
     entry,
-    limits: limitsFor(view, view.status, mustStage(view, act.stage).stage),
+    limits: limitsFor(view, answered, stage),
     now,
   };
-  const answered = "answer" in outcome ? withAnswer(view, outcome.answer, now) : view.status;
-  const from: Settling = { ...about, view: { ...view, status: answered } };
   switch (outcome.is) {
     case "done":
-      return done(from, { outputs: outcome.outputs, drift: outcome.drift ?? null });
+      return done(from, outcome.outputs, outcome.drift ?? entry.drift);
     case "in-force":
-      return done(from, { outputs: outcome.outputs, drift: null });
+      return done(from, outcome.outputs, entry.drift);
     case "waiting":
       return waitFor(view, answered, { reason: outcome.reason, message: outcome.message, stage: act.stage }, now);
     case "retryable":
-      return tryAgain(
-        from,
-        outcome.fault,
-        outcome.after,
-        reached(from, outcome.reach, { outcome: null, drift: outcome.drift ?? entry.drift }),
-      );
+      return tryAgain(from, outcome.fault, outcome.after, reached(from, outcome, doubtAfter(from, outcome.fault)));
     case "not-in-force":
       // Only a probe without the right to act ends here: the attempts are used up, and it is known that nothing happened.
-      return fail(from, fault("ActInterrupted", { stage: act.stage }), reached(from, undefined, { outcome: null }));
+      return fail(from, fault("ActInterrupted", { stage: act.stage }), reached(from, {}, null));
     case "unknown":
-      return notKnown(from, outcome.fault, reached(from, outcome.reach, { outcome: "Unknown", ...quiet(from) }));
+      return notKnown(from, outcome.fault, {
+        ...reached(from, outcome, "Unknown"),
+        quietUntil: quietAfter(from.view, entry, now),
+      });
     case "unreadable":
-      return waitToProbe(from, outcome.fault, reached(from, undefined, { outcome: "Unknown" }));
+      return waitToProbe(from, outcome.fault, reached(from, {}, "Unknown"));
     case "foreign":
-      return fail(from, outcome.fault, reached(from, undefined, { outcome: null }));
+      return fail(from, outcome.fault, reached(from, {}, null));
     case "terminal":
-      return fail(
-        from,
-        outcome.fault,
-        reached(from, outcome.reach, { outcome: null, drift: outcome.drift ?? entry.drift }),
-      );
+      return fail(from, outcome.fault, reached(from, outcome, doubtAfter(from, outcome.fault)));
     case "fenced":
     case "diverged":
       return diverge(from, outcome.fault);
@@ -78,21 +73,36 @@ function withAnswer(view: TaskView, answer: ApprovalAnswer | undefined, now: Ins
   const value = valueOf("approvals", view.control);
   if (answer === undefined || value === null) return view.status;
   const told = view.status.commands.approvals;
-  if (told?.value === value && told.result === answer.result && told.reason === answer.reason) return view.status;
-  return { ...view.status, commands: { ...view.status.commands, approvals: { value, ...answer, at: now } } };
+  const reason = answer.reason?.slice(0, REASON) ?? null;
+  if (told?.value === value && told.result === answer.result && told.reason === reason) return view.status;
+  return { ...view.status, commands: { ...view.status.commands, approvals: { value, ...answer, reason, at: now } } };
 }
 
-/** The entry with its claim gone and with who acknowledged. */
-function reached({ view, act, entry }: Settling, reach: Reach | undefined, change: Partial<StageEntry>): StageEntry {
-  const index = (address: string): number => view.status.instances.indexOf(address);
+/**
+ * A definite end of this attempt says nothing of an earlier one that nobody knows about, unless receivers were asked before it was made
+ * (S26).
+ */
+function doubtAfter({ act, entry }: Settling, { code }: Fault): StageEntry["outcome"] {
+  return act.probe === "no" || code === "ClaimExpired" ? entry.outcome : null;
+}
+
+/** The entry with its claim gone, with who acknowledged, and with what others changed. */
+function reached(
+  { view, act, entry }: Settling,
+  { reach, drift }: { readonly reach?: Reach; readonly drift?: Drift },
+  outcome: StageEntry["outcome"],
+): StageEntry {
+  const { status } = view;
+  const index = (address: string): number => status.instances.indexOf(address);
   const acked = [...new Set([...entry.acked, ...(reach?.acked ?? []).map(index)])].filter((i) => i >= 0);
   const failures = (reach?.failures ?? [])
     .map(({ address, code }) => ({ i: index(address), code }))
     .filter(({ i }) => i >= 0);
-  return { ...entry, claim: null, ran: act.ran, acked, failures, ...change };
+  const changed = drift === undefined ? entry.drift : fittingDrift(drift, status, act.stage);
+  return { ...entry, claim: null, ran: act.ran, acked, failures, outcome, drift: changed };
 }
 
-function done({ view, act, entry, now }: Settling, { outputs, drift }: Pick<StageEntry, "outputs" | "drift">): Status {
+function done({ view, act, entry, now }: Settling, outputs: Outputs, drift: Drift | null): Status {
   const settled: StageEntry = {
     ...entry,
     claim: null,
@@ -103,11 +113,13 @@ function done({ view, act, entry, now }: Settling, { outputs, drift }: Pick<Stag
     quietUntil: entry.quietUntil !== null && entry.quietUntil > now ? entry.quietUntil : null,
     finishedAt: now,
     ran: act.ran,
-    drift: drift ?? entry.drift,
+    drift: drift === null ? null : fittingDrift(drift, view.status, act.stage),
   };
   const status = stopWaiting(view.status, now);
-  if (act.direction === "Forward") return withEntry(status, { ...settled, state: "Completed", outputs });
-  const undone = [...entry.undone, act.part ?? ""];
+  if (act.part === null) {
+    return withEntry(status, { ...settled, state: "Completed", outputs: fittingOutputs(outputs, status, act.stage) });
+  }
+  const undone = [...entry.undone, act.part];
   const partly = withEntry(status, { ...settled, state: "RollingBack", undone });
   const left = undoLeft(undoPlanOf(view, partly), partly.stages).some((step) => step.stage === act.stage);
   return left ? partly : withEntry(partly, { ...settled, state: "RolledBack", undone });
@@ -139,7 +151,8 @@ interface BackingOff {
 
 function backOff({ view, act, limits, now }: Settling, entry: StageEntry, { what, after, reason }: BackingOff): Status {
   const failures = Math.max(1, attemptsUsed(entry));
-  const pause = Math.max(after ?? 0, backoffAfter(failures, limits.retry.backoff, view.self.jitter));
+  const asked = Math.min(after ?? 0, limits.timeout);
+  const pause = Math.max(asked, backoffAfter(failures, limits.retry.backoff, view.self.jitter));
   const retryAt = plus(now, millisOf(pause));
   const status = withEntry(view.status, { ...entry, retryAt });
   const message = `stage ${act.stage}: ${what.message}`;
@@ -168,10 +181,8 @@ function holdConflict(
   what: Fault,
   { stage, now }: { readonly stage: string; readonly now: Instant },
 ): Status {
-  const conflict = ["ForeignEdit", "ForeignRecord", "RecordMissing", "ForeignOperation", "ContentDiffers"].includes(
-    what.code,
-  );
-  if (conflict) return waitFor(view, status, { reason: "Conflict", message: what.message, stage }, now);
+  if (FAILURES[what.code].type === "Conflict")
+    return waitFor(view, status, { reason: "Conflict", message: what.message, stage }, now);
   if (what.code === "OutcomeUnknown")
     return waitFor(view, status, { reason: "UnknownOutcome", message: what.message, stage }, now);
   return status;
@@ -181,11 +192,4 @@ function holdConflict(
 function diverge({ view, act, entry, now }: Settling, what: Fault): Status {
   const held = withEntry(withFailure(view.status, what, act.stage, now), { ...entry, claim: null, outcome: "Unknown" });
   return waitFor(view, held, { reason: "Diverged", message: what.message, stage: act.stage }, now);
-}
-
-/** For a receiver without fences: when what was just sent can no longer arrive. */
-function quiet({ view, act, limits, now, entry }: Settling): Pick<StageEntry, "quietUntil"> {
-  const unfenced = act.endpoint !== null && view.settings.endpoints[act.endpoint]?.fencing === "None";
-  if (!unfenced) return { quietUntil: entry.quietUntil };
-  return { quietUntil: plus(now, millisOf(limits.attemptTimeout + CLAIM_GRACE + limits.instanceTimeout)) };
 }
