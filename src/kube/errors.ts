@@ -98,12 +98,7 @@ export function fromNoAnswer(asked: Asked, error: NoAnswer): KubeError {
   return new KubeError(asked, { kind: error.kind, status: null, reason: error.reason, cause: error });
 }
 
-const BY_REASON: Readonly<Record<string, KubeErrorKind>> = {
-  AlreadyExists: "AlreadyExists",
-  Conflict: "Conflict",
-  Expired: "Gone",
-  Gone: "Gone",
-};
+const ALREADY_EXISTS = "AlreadyExists";
 
 const BY_STATUS: Readonly<Record<number, KubeErrorKind>> = {
   401: "Unauthorized",
@@ -148,8 +143,8 @@ export function fromStatusObject(asked: Asked, object: unknown): KubeError {
 function kindOf(status: number, reason: string | null): KubeErrorKind {
   if (status >= 500) return "Ambiguous";
   if (status < 400) return "BadAnswer";
-  const told = status === 409 || status === 410 ? BY_REASON[reason ?? ""] : undefined;
-  return told ?? BY_STATUS[status] ?? "Invalid";
+  if (status === 409 && reason === ALREADY_EXISTS) return ALREADY_EXISTS;
+  return BY_STATUS[status] ?? "Invalid";
 }
 
 function retryAfterOf(header: string | undefined): Millis | null {

@@ -263,6 +263,21 @@ describe("watches", () => {
     expect(await watch()).toMatchObject({ kind: "Forbidden", reason: null });
   });
 
+  test("ask for bookmarks, an end, and either a version to go on from or the objects there are", async () => {
+    const rig = open();
+    const always = { watch: "true", allowWatchBookmarks: "true", timeoutSeconds: "300" };
+    await rig.client.watch(WIDGETS, {
+      namespace: null,
+      labelSelector: "!a",
+      resourceVersion: "5",
+      endsAfter: ENDS_AFTER,
+    });
+    expect(rig.sent().query).toEqual({ ...always, labelSelector: "!a", resourceVersion: "5" });
+    await rig.client.watch(WIDGETS, { namespace: null, resourceVersion: null, endsAfter: ENDS_AFTER });
+    const first = { sendInitialEvents: "true", resourceVersionMatch: "NotOlderThan" };
+    expect(rig.sent().query).toEqual({ ...always, ...first });
+  });
+
   test("an accepted one gives its chunks", async () => {
     const rig = open();
     const { chunks } = await rig.client.watch(WIDGETS, {

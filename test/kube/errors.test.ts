@@ -37,6 +37,8 @@ const ROWS: readonly (readonly [code: number, reason: string | null, kind: KubeE
   [409, "AlreadyExists", "AlreadyExists"],
   [409, null, "Conflict"],
   [409, "Strange", "Conflict"],
+  [409, "constructor", "Conflict"],
+  [404, "AlreadyExists", "NotFound"],
   [404, "NotFound", "NotFound"],
   [410, "Gone", "Gone"],
   [410, "Expired", "Gone"],
@@ -59,7 +61,7 @@ const ROWS: readonly (readonly [code: number, reason: string | null, kind: KubeE
 ];
 
 describe("an answer is classified by its status, and 409 and 410 by the reason", () => {
-  test("no row is lost", () => expect(ROWS).toHaveLength(23));
+  test("no row is lost", () => expect(ROWS).toHaveLength(25));
   test.each(ROWS)("%s %s is %s", (code, reason, kind) => {
     const error = answer(code, reason === null ? "<html>" : status(reason));
     expect([error.kind, error.status, error.reason]).toEqual([kind, code, reason]);

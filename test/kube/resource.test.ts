@@ -79,6 +79,13 @@ describe("[SEC-4] paths", () => {
     );
   });
 
+  test("name what was refused, encoded and cut", () => {
+    const long = `a/${"x".repeat(100)}`;
+    expect(() => pathOf(PODS, at("ns", long), "delete")).toThrow(
+      `delete pods ns/a%2F${"x".repeat(60)}: Invalid (UnsafePath)`,
+    );
+  });
+
   test("refuse a namespaced object without its namespace, and the other way round", () => {
     expect(() => pathOf(PODS, at(null, "a"), "get")).toThrow("UnsafePath");
     expect(() => pathOf(NODES, at("ns", "a"), "get")).toThrow("UnsafePath");
