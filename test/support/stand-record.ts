@@ -4,7 +4,7 @@ import { loadConnection } from "../../src/kube/connection.ts";
 import type { KubeObject, Resource } from "../../src/kube/resource.ts";
 import { openTransport } from "../../src/kube/transport.ts";
 import { decodeWatchLine, openLineCutter } from "../../src/kube/watch-lines.ts";
-import { plainBoundary } from "../../src/lib/seams.ts";
+import { type KubeStream, plainBoundary } from "../../src/lib/seams.ts";
 import { minutes } from "../../src/lib/time.ts";
 import { wallClock } from "./wall-clock.ts";
 
@@ -57,26 +57,36 @@ interface Following {
   readonly signal: AbortSignal;
 }
 
+/** Begins with what there is; a stream that ends is taken up where it ended, so that nothing is missed. */
 async function follow(client: KubeClient, { resource, namespace, signal }: Following): Promise<Followed> {
   const versions = new Map<string, Version[]>();
   let broken: string | null = null;
-  const { chunks } = await client.watch(resource, { namespace, resourceVersion: null, endsAfter: minutes(30), signal });
-  const read = async (): Promise<void> => {
-    const lines = openLineCutter(LONGEST_LINE);
-    for await (const chunk of chunks) for (const line of lines.push(chunk)) note(line);
-  };
+  let from: string | null = null;
+  const open = (): Promise<KubeStream> =>
+    client.watch(resource, { namespace, resourceVersion: from, endsAfter: minutes(30), signal });
   const note = (line: Uint8Array): void => {
     const event = decodeWatchLine(line);
-    if (event.type === "error" || event.type === "unreadable") broken = JSON.stringify(event);
-    if (event.type !== "upsert" && event.type !== "delete") return;
+    if (event.type === "error" || event.type === "unreadable") throw new Error(JSON.stringify(event));
+    if (event.type === "bookmark") {
+      from = event.resourceVersion;
+      return;
+    }
     const { object } = event;
-    const known = versions.get(object.metadata.name) ?? [];
-    versions.set(object.metadata.name, [...known, { object, deleted: event.type === "delete" }]);
+    from = object.metadata.resourceVersion;
+    const known = versions.get(object.metadata.name);
+    const version = { object, deleted: event.type === "delete" };
+    if (known === undefined) versions.set(object.metadata.name, [version]);
+    else known.push(version);
   };
-  const ended = read().then(
-    () => void (broken ??= "the stream ended"),
-    (error: unknown) => void (broken ??= String(error)),
-  );
+  const read = async (first: KubeStream): Promise<void> => {
+    let stream = first;
+    while (!signal.aborted) {
+      const lines = openLineCutter(LONGEST_LINE);
+      for await (const chunk of stream.chunks) for (const line of lines.push(chunk)) note(line);
+      stream = await open();
+    }
+  };
+  const ended = read(await open()).catch((error: unknown) => void (broken = String(error)));
   return {
     of: (name) => {
       if (broken !== null && !signal.aborted) throw new Error(`the record of ${resource.plural} is broken: ${broken}`);
