@@ -1,9 +1,10 @@
 import { z } from "zod";
 import { fault } from "../lib/failures.ts";
-import { formatDuration, millisOf, parseDuration } from "../lib/time.ts";
+import { formatDuration, millisOf } from "../lib/time.ts";
+import type { PlanContext } from "../domain/plan.ts";
 import type { Approval } from "../domain/stored.ts";
 import type { ApprovalAnswer, Outcome } from "../domain/task.ts";
-import { defineStage, durationField, type StageCall } from "./stage.ts";
+import { defineStage, durationField, durationOf, type StageCall } from "./stage.ts";
 
 /** SEC-13: as much of the plan digest as an approval must name. */
 const EXPECT = 12;
@@ -25,6 +26,9 @@ const config = z
   })
   .describe("Waits for people: control.approvals.STAGE.USER.");
 
+/** api.md, Status: outputs of a stage, less the name of this one. */
+const LARGEST_OUTPUT = 1000;
+
 type Inputs = {
   readonly users: readonly string[] | null;
   readonly groups: readonly string[] | null;
@@ -33,47 +37,52 @@ type Inputs = {
   readonly requireDifferentUser: boolean;
 };
 
+type Call = StageCall<Inputs, never>;
+
 export const approval = defineStage<z.output<typeof config>, Inputs, never>({
   kind: "approval",
   effect: "gate",
   needs: [],
   config,
   outputs: ["approvedBy"],
-  plan(_context, about) {
-    const quorum = about.quorum ?? 1;
+  plan(context, about) {
+    const inputs = inputsOf(context, about);
     return {
-      inputs: {
-        users: about.approvers?.users ?? null,
-        groups: about.approvers?.groups ?? null,
-        quorum,
-        expires: about.expires === undefined ? null : parseDuration(about.expires),
-        requireDifferentUser: about.requireDifferentUser ?? false,
-      },
+      inputs,
       conflicts: [],
       endpoint: null,
       audience: [],
       fencing: "Token",
       canProbe: false,
       idempotent: true,
-      preview: `wait for ${quorum} approval${quorum === 1 ? "" : "s"}`,
+      preview: `wait for ${inputs.quorum} approval${inputs.quorum === 1 ? "" : "s"}`,
     };
   },
   run: async (call) => weigh(call),
 });
 
-function weigh(call: StageCall<Inputs, never>): Outcome {
+/** A gate that could never open is refused; an empty list is not the same as none. */
+function inputsOf(context: PlanContext, about: z.output<typeof config>): Inputs {
+  const { approvers, quorum = 1, requireDifferentUser = false } = about;
+  const users = given(approvers?.users);
+  const groups = given(approvers?.groups);
+  const emptied = approvers?.users !== undefined || approvers?.groups !== undefined;
+  if (users === null && groups === null && emptied) context.issue("approvers", "", "names nobody");
+  if (users !== null && groups === null && quorum > users.length)
+    context.issue("quorum", String(quorum), `only ${users.length} users may approve`);
+  const expires = about.expires === undefined ? null : durationOf(context, about.expires, "expires");
+  if (expires === 0) context.issue("expires", about.expires ?? "", "must be at least 1ms");
+  return { users, groups, quorum, expires, requireDifferentUser };
+}
+
+const given = (names: readonly string[] = []): readonly string[] | null =>
+  names.length === 0 ? null : [...new Set(names)];
+
+function weigh(call: Call): Outcome {
   const { inputs, stage, approvals } = call;
-  const given = Object.entries(approvals);
-  if (given.length > 0 && call.policiesMissing) {
-    const answer: ApprovalAnswer = {
-      result: "Accepted",
-      reason: "AdmissionPolicyMissing: nothing vouches for the names",
-    };
-    const message = `stage ${stage}: the admission policies that force names in approvals are missing or do not deny`;
-    return { is: "waiting", again: null, reason: "AdmissionPolicyMissing", message, memo: null, answer };
-  }
-  const ignored = given.flatMap(([user, one]) => whyIgnored(call, user, one) ?? []);
-  const counted = given.filter(([user, one]) => whyIgnored(call, user, one) === null);
+  const all = Object.entries(approvals);
+  // Nothing vouches for the names: none of them counts, for or against (SEC-14).
+  const counted = call.policiesMissing ? [] : all.filter(([user, one]) => whyIgnored(call, user, one) === null);
   const no = counted.find(([, { decision }]) => decision === "Reject");
   if (no !== undefined)
     return {
@@ -83,37 +92,44 @@ function weigh(call: StageCall<Inputs, never>): Outcome {
     };
   const yes = counted.map(([user]) => user).toSorted();
   if (yes.length >= inputs.quorum)
-    return { is: "done", outputs: { approvedBy: yes }, answer: { result: "Done", reason: null } };
+    return { is: "done", outputs: { approvedBy: fitting(yes) }, answer: { result: "Done", reason: null } };
   if (inputs.expires !== null && call.age >= inputs.expires) {
-    return {
-      is: "terminal",
-      fault: fault("ApprovalExpired", { stage, expires: formatDuration(millisOf(inputs.expires)) }),
-    };
+    const expires = formatDuration(millisOf(inputs.expires));
+    return { is: "terminal", fault: fault("ApprovalExpired", { stage, expires }) };
   }
-  const left = inputs.expires === null ? null : millisOf(inputs.expires - call.age);
+  const again = inputs.expires === null ? null : millisOf(inputs.expires - call.age);
+  if (all.length > 0 && call.policiesMissing) return { ...policyMissing(stage), again };
   const message = `stage ${stage} waits for ${inputs.quorum - yes.length} of ${inputs.quorum} approvals`;
-  const answer: ApprovalAnswer | null =
-    ignored.length > 0
-      ? { result: "Rejected", reason: ignored[0] ?? null }
-      : yes.length > 0
-        ? { result: "Accepted", reason: `${yes.length} of ${inputs.quorum}` }
-        : null;
-  return {
-    is: "waiting",
-    again: left,
-    reason: "AwaitingApproval",
-    message,
-    memo: null,
-    ...(answer === null ? {} : { answer }),
-  };
+  const answer = answerOf(call, yes.length);
+  const waiting = { is: "waiting", again, reason: "AwaitingApproval", message, memo: null } as const;
+  return answer === null ? waiting : { ...waiting, answer };
+}
+
+function policyMissing(stage: string): Outcome & { readonly is: "waiting" } {
+  const reason = "AdmissionPolicyMissing: nothing vouches for the names";
+  const message = `stage ${stage}: the admission policies that force names in approvals are missing or do not deny`;
+  const answer: ApprovalAnswer = { result: "Accepted", reason };
+  return { is: "waiting", again: null, reason: "AdmissionPolicyMissing", message, memo: null, answer };
+}
+
+/** What those are told who gave their approval; null where nobody did. */
+function answerOf(call: Call, yes: number): ApprovalAnswer | null {
+  const ignored = Object.entries(call.approvals).flatMap(([user, one]) => whyIgnored(call, user, one) ?? []);
+  if (ignored[0] !== undefined) return { result: "Rejected", reason: ignored[0] };
+  return yes > 0 ? { result: "Accepted", reason: `${yes} of ${call.inputs.quorum}` } : null;
+}
+
+/** As many as fit into what a stage may leave behind. */
+function fitting(users: readonly string[]): readonly string[] {
+  let size = 0;
+  return users.filter((user) => {
+    size += Buffer.byteLength(JSON.stringify(user)) + 1;
+    return size <= LARGEST_OUTPUT;
+  });
 }
 
 /** Why an approval does not count; null where it does. Groups are checked where they are known: at admission. */
-function whyIgnored(
-  { inputs, digest, requestedBy }: StageCall<Inputs, never>,
-  user: string,
-  { expect }: Approval,
-): string | null {
+function whyIgnored({ inputs, digest, requestedBy }: Call, user: string, { expect }: Approval): string | null {
   const named = (expect ?? "").replace(/^sha256:/, "");
   if (expect !== null && (named.length < EXPECT || !digest.replace(/^sha256:/, "").startsWith(named)))
     return `${user}: expect names another plan`;

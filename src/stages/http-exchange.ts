@@ -22,12 +22,6 @@ export type Success = {
   /** The answer must be JSON even where nothing in it is looked at. */
   readonly json: boolean;
 };
-export type Ask = {
-  readonly path: string;
-  readonly opIdPointer: string;
-  /** Speaks src/receiver's contract. */ readonly receiver: boolean;
-};
-
 /** One exchange under the claim. `read`: changes nothing, carries no stamp and is no boundary. */
 export function send<Inputs>(
   call: HttpStageCall<Inputs>,

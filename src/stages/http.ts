@@ -1,13 +1,11 @@
 import { z } from "zod";
-import { deepEqual } from "../lib/deep-equal.ts";
 import { fault } from "../lib/failures.ts";
-import { isFence, NO_FENCE } from "../lib/fence.ts";
 import type { Json } from "../lib/json.ts";
-import { at, parsePointer } from "../lib/json-pointer.ts";
-import type { PlanContext } from "../domain/plan.ts";
+import { parsePointer } from "../lib/json-pointer.ts";
+import type { EndpointFacts, PlanContext, Planned } from "../domain/plan.ts";
 import type { Found, Outcome } from "../domain/task.ts";
-import type { HttpResult } from "../infra/egress/http.ts";
-import { type Ask, type HttpStageCall, judge, type Request, send, type Success } from "./http-exchange.ts";
+import { type HttpStageCall, judge, type Request, send, type Success } from "./http-exchange.ts";
+import { type Ask, stands, whose } from "./http-probe.ts";
 import {
   addressOf,
   connect,
@@ -16,6 +14,7 @@ import {
   endpointName,
   FAN_OUT,
   fanOut,
+  mapOf,
   together,
   type Verdict,
 } from "./stage.ts";
@@ -50,11 +49,10 @@ const config = z
     to: destination.optional(),
     method: method.optional(),
     path: path.optional(),
-    headers: z
-      .record(z.string().max(128), z.string().max(1024))
-      .describe("Additional headers; framing, credentials and our own are refused.")
-      .meta({ maxProperties: 16 })
-      .optional(),
+    headers: mapOf(z.string().max(128), z.string().max(1024), {
+      most: 16,
+      about: "Additional headers; framing, credentials and our own are refused.",
+    }).optional(),
     body: body.optional(),
     effect: z
       .enum(["Announce", "Write"])
@@ -72,12 +70,13 @@ const config = z
           .max(16)
           .describe("Status codes of success; default every 2xx.")
           .optional(),
-        equals: z
-          .record(z.string().max(256), body)
-          .describe("Values that the answer must hold, by JSON pointer.")
-          .meta({ maxProperties: 16 })
+        equals: mapOf(z.string().max(256), body, {
+          most: 16,
+          about: "Values that the answer must hold, by JSON pointer.",
+        }).optional(),
+        emptyAt: pointer
+          .describe("JSON pointer to a list of failures that must be empty; null and no list count as empty.")
           .optional(),
-        emptyAt: pointer.optional(),
       })
       .describe("What counts as success.")
       .optional(),
@@ -108,96 +107,127 @@ export const http = defineStage<Config, Inputs, "http">({
   config,
   outputs: ["instances"],
   plan,
-  run: (call) => toAll(call, call.direction === "Forward" ? call.inputs.select : "All"),
-  undo: (call) => toAll(call, "All"),
+  run: (call) => (call.inputs.select === "All" ? toAll(call, one) : toOne(call, call.inputs.select)),
+  undo: (call) => toAll(call, undone),
   probe,
 });
 
-function plan(
-  context: PlanContext,
-  about: Config,
-): ReturnType<Parameters<typeof defineStage<Config, Inputs, "http">>[0]["plan"]> {
-  const { audience, fencing, refusesRequest } = connect(context, about, "http");
+function plan(context: PlanContext, about: Config): Omit<Planned, "inputs"> & { readonly inputs: Inputs } {
+  const { audience, ...endpoint } = connect(context, about, "http");
+  const own = context.direction === "Back" ? about.undo : undefined;
   const request = requestOf(context, about);
-  const standard = about.path === undefined;
-  const probe: Ask | null =
-    about.probe !== undefined
-      ? {
-          path: context.path(about.probe.path, "probe.path"),
-          opIdPointer: about.probe.opIdPointer ?? "/opId",
-          receiver: false,
-        }
-      : standard
-        ? { path: request.path, opIdPointer: "/opId", receiver: true }
-        : null;
-  for (const [where, line] of [
-    ["path", request] as const,
-    ["probe.path", probe && { method: "GET", path: probe.path, headers: {} }] as const,
-  ]) {
-    const rule = line === null ? null : refusesRequest(line);
-    if (rule !== null)
-      context.issue(where, line?.path ?? "", `endpoint ${about.endpoint} does not allow this request (${rule})`);
-  }
-  const wanted = about.success ?? {};
+  const probe = probeOf(context, about);
+  demandAllowed(context, endpoint, { where: own === undefined ? "" : "undo.", request });
+  if (probe !== null) demandAllowed(context, endpoint, { where: "probe.", request: { ...NO_BODY, path: probe.path } });
   return {
     inputs: {
       request,
-      success: {
-        status: wanted.status ?? null,
-        equals: context.content(wanted.equals ?? {}, "success.equals") as Readonly<Record<string, Json>>,
-        emptyAt: wanted.emptyAt ?? null,
-        json: standard,
-      },
+      success: successOf(context, about, about.path === undefined && own?.path === undefined),
       probe,
       select: about.to?.select ?? "All",
     },
     conflicts: about.effect === "Write" ? [`http/${about.endpoint}/${request.path}`] : [],
     endpoint: about.endpoint,
     audience,
-    fencing,
+    fencing: endpoint.fencing,
     canProbe: probe !== null,
     idempotent: about.idempotent ?? false,
-    preview: `${request.method} ${request.path} to ${audience.length} of ${about.endpoint}`,
+    preview: `${request.method} ${request.path} to ${reached(about, audience.length)} of ${about.endpoint}`,
   };
+}
+
+const NO_BODY = { method: "GET", headers: {}, body: null } as const;
+
+const reached = ({ to }: Config, all: number): string =>
+  to?.select === "Any" || to?.select === "RoundRobin" ? `one of ${all}` : `${all}`;
+
+interface Demanded {
+  readonly where: string;
+  readonly request: Request;
+}
+
+/** The rule of the endpoint's policy that speaks against a request, at the field that it speaks of. */
+function demandAllowed(context: PlanContext, endpoint: EndpointFacts, { where, request }: Demanded): void {
+  const rule = endpoint.refusesRequest(request);
+  if (rule === null) return;
+  const field = rule === "method" ? "method" : rule === "header" ? "headers" : "path";
+  // Values of headers are never quoted (SEC-37).
+  const value = { method: request.method, path: request.path, headers: Object.keys(request.headers).join(", ") }[field];
+  context.issue(`${where}${field}`, value, `endpoint ${endpoint.name} does not allow this request (${rule})`);
+}
+
+function successOf(context: PlanContext, { success = {} }: Config, json: boolean): Success {
+  const { status = null, equals = {}, emptyAt = null } = success;
+  for (const pointer of Object.keys(equals))
+    if (parsePointer(pointer) === null)
+      context.issue("success.equals", pointer, "must be a JSON pointer such as /code");
+  const wanted = context.content(equals, "success.equals") as Readonly<Record<string, Json>>;
+  return { status, equals: wanted, emptyAt, json };
+}
+
+/** Where to ask what is in force; null where nobody can tell, and after an undo of the stage's own, which may leave anything. */
+function probeOf(context: PlanContext, { probe, path, undo }: Config): Ask | null {
+  if (context.direction === "Back" && undo !== undefined) return null;
+  if (probe !== undefined) {
+    const { path, opIdPointer = "/opId" } = probe;
+    return { path: context.path(path, "probe.path"), opIdPointer, receiver: false };
+  }
+  return path === undefined
+    ? { path: context.path(RECEIVER_PATH, "path"), opIdPointer: "/opId", receiver: true }
+    : null;
 }
 
 /** Forward the request as written; while undoing the same with the previous configuration, or the stage's own `undo`. */
 function requestOf(context: PlanContext, about: Config): Request {
   const own = context.direction === "Back" ? about.undo : undefined;
-  const content: Json = own?.body ?? about.body ?? (about.path === undefined ? RECEIVER_BODY : null);
+  const where = own === undefined ? "" : "undo.";
+  const method = own?.method ?? about.method ?? "PUT";
   const headers = context.content(about.headers ?? {}, "headers") as Readonly<Record<string, Json>>;
+  const content = contentOf(about, own, method);
   return {
-    method: own?.method ?? about.method ?? "PUT",
-    path: context.path(own?.path ?? about.path ?? RECEIVER_PATH, "path"),
+    method,
+    path: context.path(own?.path ?? about.path ?? RECEIVER_PATH, own?.path === undefined ? "path" : "undo.path"),
     headers: Object.fromEntries(
       Object.entries(headers).map(([name, value]) => [name, typeof value === "string" ? value : JSON.stringify(value)]),
     ),
-    body: content === null ? null : context.content(content, "body"),
+    body: content === null ? null : context.content(content, own?.body === undefined ? "body" : `${where}body`),
   };
 }
 
-async function toAll(call: HttpStageCall<Inputs>, select: Inputs["select"]): Promise<Outcome> {
-  const verdicts = select === "All" ? await toEach(call) : await toOne(call, select);
-  return together(verdicts) ?? { is: "done", outputs: { instances: verdicts.length } };
+/** GET and DELETE have no content (RFC 9110) unless the stage gives them some; the receiver's body goes to the receiver's path. */
+function contentOf(about: Config, own: Config["undo"], method: string): Json {
+  const given = own?.body ?? (own?.method === undefined ? about.body : undefined);
+  if (given !== undefined) return given;
+  if (method === "GET" || method === "DELETE") return null;
+  return about.body ?? (about.path === undefined ? RECEIVER_BODY : null);
 }
 
-type Verdicts = readonly (readonly [string, Verdict])[];
+type One = (call: HttpStageCall<Inputs>, instance: string) => Promise<Verdict>;
 
-const toEach = (call: HttpStageCall<Inputs>): Promise<Verdicts> =>
-  fanOut(call.addresses, FAN_OUT, async (instance) => [instance, await one(call, instance)] as const);
+async function toAll(call: HttpStageCall<Inputs>, each: One): Promise<Outcome> {
+  const verdicts = await fanOut(
+    call.addresses,
+    FAN_OUT,
+    async (instance) => [instance, await each(call, instance)] as const,
+  );
+  return outcomeOf(verdicts);
+}
 
 /** One instance is enough; the next is tried only where this one certainly received nothing. */
-async function toOne(call: HttpStageCall<Inputs>, select: "Any" | "RoundRobin"): Promise<Verdicts> {
+async function toOne(call: HttpStageCall<Inputs>, select: "Any" | "RoundRobin"): Promise<Outcome> {
   const { addresses } = call;
   const first = select === "Any" ? 0 : Number.parseInt(call.opId.slice(0, 8), 36) % Math.max(1, addresses.length);
   const tried: (readonly [string, Verdict])[] = [];
   for (const instance of [...addresses.slice(first), ...addresses.slice(0, first)]) {
     const verdict = await one(call, instance);
-    if (verdict.is !== "retryable") return [[instance, verdict]];
+    if (verdict.is !== "retryable") return outcomeOf([[instance, verdict]]);
     tried.push([instance, verdict]);
   }
-  return tried;
+  return outcomeOf(tried);
 }
+
+const outcomeOf = (verdicts: readonly (readonly [string, Verdict])[]): Outcome =>
+  together(verdicts) ?? { is: "done", outputs: { instances: verdicts.length } };
 
 async function one(call: HttpStageCall<Inputs>, instance: string): Promise<Verdict> {
   const address = addressOf(instance);
@@ -206,44 +236,28 @@ async function one(call: HttpStageCall<Inputs>, instance: string): Promise<Verdi
   return judge(result, { endpoint: call.endpoint, address, success: call.inputs.success });
 }
 
+/** RolledBack rests on what every receiver says afterwards, not on its yes (protocol.md, Undo). */
+async function undone(call: HttpStageCall<Inputs>, instance: string): Promise<Verdict> {
+  const verdict = await one(call, instance);
+  const { probe } = call.inputs;
+  return verdict.is === "acked" && probe !== null ? stands(call, probe, addressOf(instance)) : verdict;
+}
+
 /** The claim ran out before the request was sent: nothing happened, the next claim sends it. */
 const notSent = (stage: string): Verdict => ({ is: "retryable", fault: fault("ClaimExpired", { stage }), after: null });
 
 /**
- * In force with our opId everywhere ⇒ done without a second effect. Where the instance still has what was before (its fence is not
- * above our base), the act may be sent again: it is deduplicated by opId where it did arrive.
+ * In force with our opId everywhere, or at one where one is enough ⇒ done without a second effect. Where an instance still has what was
+ * before, the act may be sent again: it is deduplicated by opId where it did arrive.
  */
 async function probe(call: HttpStageCall<Inputs>): Promise<Found> {
-  const ask = call.inputs.probe;
+  const { probe: ask, select } = call.inputs;
   if (ask === null) return { is: "unreadable", fault: fault("OutcomeUnknown", { stage: call.stage }) };
-  const found = await fanOut(call.addresses, FAN_OUT, async (instance) => {
-    const address = addressOf(instance);
-    const line: Request = { method: "GET", path: ask.path, headers: {}, body: null };
-    return whose(await send(call, address, line, "read"), { call, ask, address });
-  });
+  const found = await fanOut(call.addresses, FAN_OUT, (instance) => whose(call, ask, addressOf(instance)));
+  const somewhere = found.find(({ is }) => is === "in-force");
+  if (select !== "All" && somewhere !== undefined) return somewhere;
   const worst = (["foreign", "unreadable", "not-in-force"] as const).flatMap(
     (is) => found.find((one) => one.is === is) ?? [],
   )[0];
   return worst ?? { is: "in-force", outputs: { instances: call.addresses.length } };
-}
-
-interface Asked {
-  readonly call: HttpStageCall<Inputs>;
-  readonly ask: Ask;
-  readonly address: string;
-}
-
-function whose(result: HttpResult, { call, ask, address }: Asked): Found {
-  const { endpoint } = call;
-  if (result.kind === "answer" && result.status === 404) return { is: "not-in-force" };
-  const answer =
-    result.kind === "answer" && result.status === 200 && result.json?.ok === true ? result.json.value : null;
-  if (answer === null) return { is: "unreadable", fault: fault("ProbeFailed", { endpoint, address }) };
-  const opId = at(answer, ask.opIdPointer);
-  if (deepEqual(opId, call.opId)) return { is: "in-force", outputs: { instances: 1 } };
-  const seen = ask.receiver ? at(answer, "/fence") : null;
-  const fence = typeof seen === "string" && isFence(seen) ? seen : NO_FENCE;
-  return fence > call.base
-    ? { is: "foreign", fault: fault("ForeignOperation", { endpoint, address }) }
-    : { is: "not-in-force" };
 }

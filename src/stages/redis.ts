@@ -1,12 +1,12 @@
 import { z } from "zod";
+import { fault } from "../lib/failures.ts";
 import type { Json } from "../lib/json.ts";
 import { formatDuration, millisOf, parseDuration } from "../lib/time.ts";
 import type { PlanContext } from "../domain/plan.ts";
 import type { Drift, Outputs } from "../domain/stored.ts";
 import type { Found, Outcome } from "../domain/task.ts";
 import type { FencedKey, Publication, StoredValue, StoreResult } from "../infra/cache/fenced.ts";
-import { connect, defineStage, durationField, endpointName, type StageCall } from "./stage.ts";
-import { fault } from "../lib/failures.ts";
+import { connect, defineStage, durationField, durationOf, endpointName, mapOf, type StageCall } from "./stage.ts";
 
 const MOST_FIELDS = 64;
 
@@ -19,10 +19,10 @@ const config = z
     key: template(512, "Key that is written; variables that are fixed when the plan is frozen.").min(1),
     hash: z
       .strictObject({
-        fields: z
-          .record(z.string().min(1).max(128), template(4096, "Value."))
-          .describe("Fields that are overwritten; others stay.")
-          .meta({ maxProperties: MOST_FIELDS }),
+        fields: mapOf(z.string().min(1).max(128), template(4096, "Value."), {
+          most: MOST_FIELDS,
+          about: "Fields that are overwritten; others stay.",
+        }),
       })
       .describe("Overwrite fields of a hash.")
       .optional(),
@@ -61,7 +61,15 @@ const config = z
     ],
   })
   .refine((it) => (it.hash === undefined) !== (it.string === undefined), "needs either hash or string")
-  .refine((it) => it.versionField === undefined || it.hash !== undefined, "versionField needs hash");
+  .refine((it) => it.versionField === undefined || it.hash !== undefined, "versionField needs hash")
+  .refine(
+    ({ hash, versionField }) => hash === undefined || versionField !== undefined || Object.keys(hash.fields).length > 0,
+    "hash needs a field",
+  )
+  .refine(
+    ({ hash, versionField }) => versionField === undefined || !Object.hasOwn(hash?.fields ?? {}, versionField),
+    "versionField is one of the fields already",
+  );
 type Config = z.output<typeof config>;
 
 type Inputs = {
@@ -99,7 +107,7 @@ export const redis = defineStage<Config, Inputs, "redis">({
       inputs: {
         key,
         value: valueOf(context, about),
-        ttl: about.ttl === undefined ? null : parseDuration(about.ttl),
+        ttl: ttlOf(context, about),
         publish,
         version: context.planVersion,
       },
@@ -110,7 +118,7 @@ export const redis = defineStage<Config, Inputs, "redis">({
       fencing,
       canProbe: true,
       idempotent: false,
-      preview: previewOf(about, key, context),
+      preview: previewOf(about, { key, publish }, context),
     };
   },
   async run(call) {
@@ -144,6 +152,13 @@ const expired = (call: Call): Outcome => ({
   after: null,
 });
 
+function ttlOf(context: PlanContext, { ttl }: Config): number | null {
+  if (ttl === undefined) return null;
+  const parsed = durationOf(context, ttl, "ttl");
+  if (parsed === 0) context.issue("ttl", ttl, "must be at least 1ms");
+  return parsed;
+}
+
 /** What was written forward, also while undoing: the record is compared with it. */
 function valueOf(context: PlanContext, about: Config): StoredValue {
   if (about.string !== undefined)
@@ -163,13 +178,19 @@ function publicationOf(context: PlanContext, { publish }: Config): Publication |
   const back = context.direction === "Back";
   // A first placement has nobody to announce: validation demanded `undo` then.
   if (back && context.placement === null && publish.undo === undefined) return null;
-  const told = context.content(back && publish.undo !== undefined ? publish.undo : publish.payload, "publish.payload");
+  const own = back ? publish.undo : undefined;
+  const where = own === undefined ? "publish.payload" : "publish.undo";
+  const told = context.content(own ?? publish.payload, where);
   if (publish.channel !== undefined)
     return {
       channel: context.key(publish.channel, "publish.channel"),
       payload: typeof told === "string" ? told : JSON.stringify(told),
     };
-  return { stream: context.key(publish.stream ?? "", "publish.stream"), entry: entryOf(told) };
+  const entry = entryOf(told);
+  const fields = Object.keys(entry).length;
+  if (fields < 1 || fields > MOST_FIELDS)
+    context.issue(where, String(fields), `a stream entry has 1 to ${MOST_FIELDS} fields`);
+  return { stream: context.key(publish.stream ?? "", "publish.stream"), entry };
 }
 
 /** A stream entry is flat: each field of an object, anything else as `payload`. */
@@ -221,8 +242,16 @@ function outcomeOf(result: StoreResult, outputs: Readonly<Record<string, Json>>)
 
 const driftOf = (keys: readonly string[], digests: Drift["digests"]): Drift => ({ keys: keys.slice(0, 16), digests });
 
-function previewOf({ endpoint, hash, ttl }: Config, key: string, { direction }: PlanContext): string {
-  if (direction === "Back") return `put ${key} of ${endpoint} back`;
-  const what = hash === undefined ? "SET" : `HSET ${Object.keys(hash.fields).length} fields of`;
-  return `${what} ${key} on ${endpoint}${ttl === undefined ? "" : ` for ${formatDuration(parseDuration(ttl) ?? millisOf(0))}`}`;
+function previewOf(
+  { endpoint, hash, ttl, versionField }: Config,
+  { key, publish }: Pick<Inputs, "key" | "publish">,
+  { direction }: PlanContext,
+): string {
+  const tells =
+    publish === null ? "" : "channel" in publish ? `, PUBLISH to ${publish.channel}` : `, XADD to ${publish.stream}`;
+  if (direction === "Back") return `put ${key} of ${endpoint} back${tells}`;
+  const fields = Object.keys(hash?.fields ?? {}).length + (versionField === undefined ? 0 : 1);
+  const what = hash === undefined ? "SET" : `HSET ${fields} field${fields === 1 ? "" : "s"} of`;
+  const expires = ttl === undefined ? "" : ` for ${formatDuration(parseDuration(ttl) ?? millisOf(0))}`;
+  return `${what} ${key} on ${endpoint}${expires}${tells}`;
 }

@@ -3,10 +3,10 @@
 
 import { z } from "zod";
 import { formatAddress, parseHost } from "../lib/address.ts";
-import type { Fault } from "../lib/failures.ts";
+import { fault, type Fault } from "../lib/failures.ts";
 import type { Fence } from "../lib/fence.ts";
 import type { Json, JsonObject } from "../lib/json.ts";
-import type { Millis } from "../lib/time.ts";
+import { type Millis, parseDuration } from "../lib/time.ts";
 import type { Effect, EndpointFacts, PlanContext, Planned, StagePlanner, UndoPart } from "../domain/plan.ts";
 import type { Approval, Direction, StageSpec } from "../domain/stored.ts";
 import type { Found, Outcome, Reach } from "../domain/task.ts";
@@ -112,7 +112,7 @@ export function defineStage<Config, Inputs extends Json, Needs extends PortName>
     // The planner made `inputs` with this very definition, and `act` hands over every port: only here is that known.
     run: (call) => definition.run(call as never),
     undo: (call) => definition.undo?.(call as never) ?? Promise.resolve(nothingToUndo),
-    probe: (call) => definition.probe?.(call as never) ?? Promise.resolve(cannotAsk),
+    probe: (call) => definition.probe?.(call as never) ?? Promise.resolve(cannotAsk(call.stage)),
   };
 }
 
@@ -121,10 +121,7 @@ function ownPart(effect: Effect): readonly UndoPart[] {
 }
 
 const nothingToUndo: Outcome = { is: "done", outputs: {} };
-const cannotAsk: Found = {
-  is: "unreadable",
-  fault: { code: "OutcomeUnknown", message: "this kind cannot ask", remedy: "" },
-};
+const cannotAsk = (stage: string): Found => ({ is: "unreadable", fault: fault("OutcomeUnknown", { stage }) });
 
 /** `name|host:port` → `host:port`. */
 export const addressOf = (instance: string): string => instance.slice(instance.indexOf("|") + 1);
@@ -194,6 +191,25 @@ export const durationField = (about: string): z.ZodString =>
     .regex(/^([0-9]{1,9}(ms|s|m|h|d))+$/, "must be a duration such as 300ms, 90s, 5m or 1h30m")
     .describe(about);
 
+/** A map that the API server bounds, and the decoder again (SEC-16). */
+export const mapOf = <V extends z.ZodType>(
+  names: z.ZodString,
+  values: V,
+  { most, about }: { readonly most: number; readonly about: string },
+): z.ZodRecord<z.ZodString, V> =>
+  z
+    .record(names, values)
+    .describe(about)
+    .meta({ maxProperties: most })
+    .refine((map) => Object.keys(map).length <= most, `has more than ${most} entries`);
+
+/** A duration of a stage, or null with an issue where it is longer than any wait may be. */
+export function durationOf(context: PlanContext, text: string, where: string): Millis | null {
+  const parsed = parseDuration(text);
+  if (parsed === null) context.issue(where, text, "must be a duration of at most 366 days");
+  return parsed;
+}
+
 /** Whom a stage calls instead of the endpoint's own addresses. */
 export const destination = z
   .strictObject({
@@ -238,7 +254,9 @@ export function connect(
       `no instance to call: ${context.direction === "Forward" ? "target" : "previous"}.endpoints has none with key ${to.key}`,
     );
   }
-  return { ...endpoint, audience: chosen.map(({ key, host, port }) => `${key}|${hostPort(host, port)}`) };
+  // An instance that is listed twice is called once.
+  const audience = new Set(chosen.map(({ key, host, port }) => `${key}|${hostPort(host, port)}`));
+  return { ...endpoint, audience: [...audience] };
 }
 
 function inOrder(context: PlanContext, endpoint: EndpointFacts): readonly string[] {
@@ -248,7 +266,7 @@ function inOrder(context: PlanContext, endpoint: EndpointFacts): readonly string
       endpoint.name,
       "no instance to call: the endpoint has no addresses and the stage no `to`",
     );
-  return endpoint.addresses.map((address) => `${endpoint.name}|${address}`);
+  return [...new Set(endpoint.addresses.map((address) => `${endpoint.name}|${address}`))];
 }
 
 const hostPort = (host: string, port: number): string => {

@@ -1,9 +1,10 @@
 import { z } from "zod";
 import { deepEqual } from "../lib/deep-equal.ts";
-import { fault } from "../lib/failures.ts";
+import { fault, type Fault, type FailureCode } from "../lib/failures.ts";
 import type { Json } from "../lib/json.ts";
 import { at, parsePointer } from "../lib/json-pointer.ts";
-import { millisOf, parseDuration, seconds } from "../lib/time.ts";
+import { millisOf, seconds } from "../lib/time.ts";
+import type { PlanContext } from "../domain/plan.ts";
 import type { Outcome } from "../domain/task.ts";
 import {
   addressOf,
@@ -11,6 +12,7 @@ import {
   defineStage,
   destination,
   durationField,
+  durationOf,
   endpointName,
   FAN_OUT,
   fanOut,
@@ -18,9 +20,11 @@ import {
 } from "./stage.ts";
 
 const INTERVAL = seconds(3);
+/** Polled faster, an instance would do little else. */
+const SHORTEST_INTERVAL = millisOf(10);
 const ROUNDS = 10;
-/** Answers that a failure message lists. */
-const SHOWN = 8;
+/** Characters that a failure message has for the last answers. */
+const SHOWN = 100;
 
 const pointer = z
   .string()
@@ -89,10 +93,10 @@ export const verify = defineStage<Config, Inputs, "http">({
         version: about.version ?? "/version",
         unit: about.unit ?? null,
         wanted: { version: context.planVersion, unit: unit === null ? null : { ...unit } },
-        interval: parseDuration(about.interval ?? "3s") ?? INTERVAL,
+        interval: intervalOf(context, about),
         rounds: about.rounds ?? ROUNDS,
         successThreshold: about.successThreshold ?? 1,
-        minAvailable: about.minAvailable ?? null,
+        minAvailable: minAvailableOf(context, about, audience.length),
         maxUnreachable: about.maxUnreachable ?? 0,
       },
       conflicts: [],
@@ -107,38 +111,70 @@ export const verify = defineStage<Config, Inputs, "http">({
   run: round,
 });
 
+function intervalOf(context: PlanContext, { interval }: Config): number {
+  const parsed = interval === undefined ? INTERVAL : durationOf(context, interval, "interval");
+  if (parsed !== null && parsed < SHORTEST_INTERVAL) context.issue("interval", interval ?? "", "must be at least 10ms");
+  return parsed ?? INTERVAL;
+}
+
+/** A previous unit with fewer instances needs all of them; a target with fewer could never pass. */
+function minAvailableOf(context: PlanContext, { minAvailable }: Config, all: number): number | null {
+  if (minAvailable === undefined) return null;
+  if (context.direction === "Forward" && all > 0 && minAvailable > all)
+    context.issue("minAvailable", String(minAvailable), `there are only ${all} instances`);
+  return Math.min(minAvailable, Math.max(1, all));
+}
+
 type Seen =
   | { readonly kind: "right" }
-  | { readonly kind: "unreachable"; readonly said: string }
-  | { readonly kind: "wrong"; readonly said: string };
+  /** `code`: what is noted of the instance; `said`: what a person reads. */
+  | { readonly kind: "unreachable" | "wrong" | "other unit"; readonly code: FailureCode; readonly said: string };
 
 /** One round under the claim. All rounds belong to one claim: no writes and no attempts in between. */
 async function round(call: StageCall<Inputs, "http">): Promise<Outcome> {
-  const { inputs } = call;
-  const seen = await fanOut(call.addresses, FAN_OUT, (instance) => ask(call, addressOf(instance)));
+  const { inputs, addresses } = call;
+  const seen = await fanOut(addresses, FAN_OUT, (instance) => ask(call, addressOf(instance)));
   const right = seen.filter(({ kind }) => kind === "right").length;
   const unreachable = seen.filter(({ kind }) => kind === "unreachable").length;
   const enough = right >= (inputs.minAvailable ?? seen.length - inputs.maxUnreachable);
-  const passed = enough && unreachable <= inputs.maxUnreachable && right + unreachable === seen.length;
+  const known = unreachable <= inputs.maxUnreachable && right + unreachable === seen.length;
+  const passed = seen.length > 0 && enough && known;
   const before = memoOf(call.memo);
   const now: Memo = { round: before.round + 1, streak: passed ? before.streak + 1 : 0 };
   const { version } = inputs.wanted;
   if (now.streak >= inputs.successThreshold) return { is: "done", outputs: { instances: right, version } };
-  const late = seen.length - right;
-  const answers = said(seen);
   if (now.round >= inputs.rounds && !passed) {
-    return {
-      is: "terminal",
-      fault: fault("VersionsLate", {
-        late: String(late),
-        total: String(seen.length),
-        version: String(version),
-        answers,
-      }),
-    };
+    const failures = seen.flatMap((one, i) =>
+      one.kind === "right" ? [] : [{ address: addresses[i] ?? "", code: one.code }],
+    );
+    // Nobody is let off: a retry asks all of them again, in the same round.
+    return { is: "terminal", fault: faultOf(call, seen), reach: { acked: [], failures } };
   }
+  const late = seen.length - right;
   const message = `stage ${call.stage}: ${late} of ${seen.length} instances do not report version ${version} yet`;
   return { is: "waiting", again: millisOf(inputs.interval), reason: "AwaitingVersions", message, memo: now };
+}
+
+function faultOf({ inputs, addresses }: StageCall<Inputs, "http">, seen: readonly Seen[]): Fault {
+  const others = seen.filter(({ kind }) => kind !== "right");
+  const facts = { late: String(others.length), total: String(seen.length) };
+  if (others.length > 0 && others.every(({ kind }) => kind === "other unit")) return fault("UnitDiffers", facts);
+  const answers = listed(
+    seen.flatMap((one, i) => (one.kind === "right" ? [] : [`${addressOf(addresses[i] ?? "")} ${one.said}`])),
+  );
+  return fault("VersionsLate", { ...facts, version: String(inputs.wanted.version), answers });
+}
+
+/** As many as fit, and how many more there are. */
+function listed(items: readonly string[]): string {
+  let text = items[0] ?? "";
+  let shown = 1;
+  for (const item of items.slice(1)) {
+    if (text.length + item.length + 2 > SHOWN) break;
+    text += `, ${item}`;
+    shown += 1;
+  }
+  return items.length > shown ? `${text} and ${items.length - shown} more` : text;
 }
 
 const memoOf = (memo: Json): Memo =>
@@ -161,13 +197,23 @@ async function ask(call: StageCall<Inputs, "http">, address: string): Promise<Se
     },
     call.signal,
   );
-  if (result.kind !== "answer") return { kind: "unreachable", said: result.fault.code };
-  if (result.status >= 500 || result.status === 429) return { kind: "unreachable", said: `HTTP ${result.status}` };
-  if (result.status !== 200 || result.json?.ok !== true) return { kind: "wrong", said: `HTTP ${result.status}` };
-  const version = at(result.json.value, inputs.version);
-  if (version !== inputs.wanted.version) return { kind: "wrong", said: shown(version) };
-  const rightUnit = inputs.unit === null || isUnit(at(result.json.value, inputs.unit), inputs.wanted.unit);
-  return rightUnit ? { kind: "right" } : { kind: "wrong", said: `${shown(version)} of another unit` };
+  if (result.kind !== "answer") return { kind: "unreachable", code: result.fault.code, said: result.fault.code };
+  const { status, json } = result;
+  if (status >= 500 || status === 429)
+    return {
+      kind: "unreachable",
+      code: status === 429 || status === 503 ? "ReceiverBusy" : "ServerError",
+      said: `HTTP ${status}`,
+    };
+  const wrong = (said: string): Seen => ({ kind: "wrong", code: "VersionsLate", said });
+  if (status !== 200) return wrong(`HTTP ${status}`);
+  if (json?.ok !== true) return wrong(json?.reason === "too large" ? "AnswerTooLarge" : "NotJson");
+  const version = at(json.value, inputs.version);
+  if (version !== inputs.wanted.version) return wrong(shown(version));
+  const rightUnit = inputs.unit === null || isUnit(at(json.value, inputs.unit), inputs.wanted.unit);
+  return rightUnit
+    ? { kind: "right" }
+    : { kind: "other unit", code: "UnitDiffers", said: `${shown(version)} of another unit` };
 }
 
 /** A unit may be reported whole, by its name or by its id. */
@@ -180,9 +226,4 @@ function shown(version: Json | undefined): string {
   if (typeof version === "number" && Number.isInteger(version) && version >= 0 && version <= 2_147_483_647)
     return String(version);
   return `${JSON.stringify(version).length} characters`;
-}
-
-function said(seen: readonly Seen[]): string {
-  const others = seen.flatMap((one, i) => (one.kind === "right" ? [] : [`#${i} ${one.said}`]));
-  return others.slice(0, SHOWN).join(", ") + (others.length > SHOWN ? ` and ${others.length - SHOWN} more` : "");
 }

@@ -1,6 +1,6 @@
 import { z } from "zod";
-import { formatDuration, millisOf, parseDuration, type Millis } from "../lib/time.ts";
-import { defineStage, durationField } from "./stage.ts";
+import { formatDuration, millisOf, type Millis } from "../lib/time.ts";
+import { defineStage, durationField, durationOf } from "./stage.ts";
 
 const config = z
   .strictObject({ duration: durationField("How long.") })
@@ -18,10 +18,8 @@ export const wait = defineStage<z.output<typeof config>, Inputs, never>({
   config,
   outputs: [],
   plan(context, { duration }) {
-    const parsed = parseDuration(duration);
-    if (parsed === null) context.issue("duration", duration, "must be a duration of at most 366 days");
     return {
-      inputs: { duration: parsed ?? 0 },
+      inputs: { duration: durationOf(context, duration, "duration") ?? 0 },
       conflicts: [],
       endpoint: null,
       audience: [],

@@ -25,11 +25,13 @@ export interface Receivers extends AsyncDisposable {
 }
 
 /** @throws Error where the service does not come up. */
-export async function openReceiver(unit = "green"): Promise<Receivers> {
+export async function openReceiver(
+  unit: "blue" | "green" = "green",
+  token: string = randomBytes(24).toString("hex"),
+): Promise<Receivers> {
   await using opening = new AsyncDisposableStack();
   const folder = opening.use(await mkdtempDisposable(join(tmpdir(), "turnout-stages-")));
   const machine = opening.use(await openMachine({ print: () => undefined }));
-  const token = randomBytes(24).toString("hex");
   const tokenFile = join(folder.path, "token");
   await writeFile(tokenFile, token, { mode: 0o600 });
   const process = await startReceiver({ unit, port: 0, folder: folder.path, tokenFile }, machine);
@@ -47,7 +49,11 @@ export interface HttpStageAbout {
   readonly config?: JsonObject;
   /** Ports on this machine, as the endpoint lists them; the stage's bytes to each pass a proxy. */
   readonly ports: readonly number[];
+  /** Ports that `to:` may name, without a proxy. */
+  readonly reachable?: readonly number[];
   readonly token?: string | null;
+  /** Connections to one address. */
+  readonly sockets?: number;
   readonly fencing?: "Token" | "None";
   readonly boundary?: Boundary;
   readonly tenantId?: string;
@@ -62,6 +68,8 @@ export interface HttpStage extends AsyncDisposable {
   readonly ports: Ports;
   /** One per port, in order. */
   readonly proxies: readonly TcpProxy[];
+  /** As audiences name them, in the order of the ports. */
+  readonly instances: readonly string[];
   readonly tenantId: string;
   /** `prod/ID`. */
   readonly tenant: string;
@@ -73,10 +81,13 @@ export const freshTenant = (): string => `t${randomBytes(5).toString("hex")}`;
 export async function openHttpStage(about: HttpStageAbout): Promise<HttpStage> {
   const { kind = "http", config = {}, token = null, tenantId = freshTenant(), uid } = about;
   const proxies = await Promise.all(about.ports.map((port) => openTcpProxy({ host: "127.0.0.1", port })));
-  const endpoint = endpointFor({ proxies, token, fencing: about.fencing ?? "Token" });
+  const addresses = proxies.map(({ port }) => port);
+  const reachable = [...addresses, ...(about.reachable ?? [])];
+  const endpoint = endpointFor({ addresses, reachable, token, fencing: about.fencing ?? "Token" });
   const rig = openRig({
     endpoints: [endpoint],
     env: { TURNOUT_SECRET_T: token ?? "" },
+    ...(about.sockets === undefined ? {} : { sockets: about.sockets }),
     ...(about.boundary === undefined ? {} : { boundary: about.boundary }),
   });
   const ports: Ports = { http: rig.http, redis: noRedis() };
@@ -96,6 +107,7 @@ export async function openHttpStage(about: HttpStageAbout): Promise<HttpStage> {
     rig,
     ports,
     proxies,
+    instances: proxies.map(({ port }) => `gateway|127.0.0.1:${port}`),
     tenantId,
     tenant: `prod/${tenantId}`,
     [Symbol.asyncDispose]: async () => {
@@ -106,15 +118,16 @@ export async function openHttpStage(about: HttpStageAbout): Promise<HttpStage> {
 }
 
 interface EndpointAbout {
-  readonly proxies: readonly TcpProxy[];
+  readonly addresses: readonly number[];
+  readonly reachable: readonly number[];
   readonly token: string | null;
   readonly fencing: "Token" | "None";
 }
 
-function endpointFor({ proxies, token, fencing }: EndpointAbout): HttpEndpoint {
+function endpointFor({ addresses, reachable, token, fencing }: EndpointAbout): HttpEndpoint {
   return httpEndpoint({
-    addresses: proxies.map(({ port }) => `127.0.0.1:${port}`),
-    ports: proxies.map(({ port }) => port),
+    addresses: addresses.map((port) => `127.0.0.1:${port}`),
+    ports: [...reachable],
     fencing,
     allow: { methods: ["GET", "PUT", "POST", "DELETE"], paths: ["/"] },
     ...(token === null ? {} : { credentials: { bearer: { env: "TURNOUT_SECRET_T" } } }),
