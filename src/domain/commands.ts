@@ -1,8 +1,9 @@
 import type { Instant } from "../lib/time.ts";
 import { approvalDigest } from "./claims.ts";
 import { valueOf } from "./command-values.ts";
-import { retryAsked } from "./forward.ts";
-import { isTerminal } from "./phase.ts";
+import { maySkip } from "./forward.ts";
+import { canRetry, isTerminal } from "./phase.ts";
+import { REASON } from "./sizes.ts";
 import { entryOf } from "./status.ts";
 import type { Answer, CommandField, Control, Status } from "./stored.ts";
 import type { TaskView } from "./task.ts";
@@ -27,7 +28,8 @@ export function answer(view: TaskView, status: Status, now: Instant): Status {
     const before = commands[field];
     const settled = before?.value === value && before.result !== "Accepted";
     if (settled) continue;
-    const verdict = VERDICTS[field](view, status, value);
+    const { result, reason } = VERDICTS[field](view, status, value);
+    const verdict = { result, reason: reason?.slice(0, REASON) ?? null };
     if (before?.value === value && before.result === verdict.result && before.reason === verdict.reason) continue;
     commands = { ...commands, [field]: { value, ...verdict, at: now } };
   }
@@ -35,68 +37,77 @@ export function answer(view: TaskView, status: Status, now: Instant): Status {
 }
 
 const VERDICTS: Readonly<Record<CommandField, (view: TaskView, status: Status, value: string) => Verdict>> = {
-  paused: (view, status) => (view.control.paused === true ? pausing(status) : resuming(status)),
-  rollback: (_view, status) => goingBack(status, "rollback"),
-  cancel: (_view, status) => goingBack(status, "cancel"),
+  paused: (view, status) => (view.control.paused === true ? pausing(view, status) : done()),
+  rollback: (view, status) => goingBack(view, status, "rollback"),
+  cancel: (view, status) => goingBack(view, status, "cancel"),
   retry: retrying,
   approvals: approving,
   skip: skipping,
 };
 
+/** Diverged stays until a person releases the tenant (guards). */
 const isStopped = (status: Status): boolean => status.waiting?.reason === "Diverged" && status.epoch > 0;
+const soon = (status: Status): Verdict =>
+  accepted(isStopped(status) ? "Diverged: takes effect when the tenant is released" : null);
 
-function pausing(status: Status): Verdict {
+/** The task still went forward when this was decided: a command that is not taken now lost to a stronger one in the same moment. */
+const wasForward = ({ status }: TaskView): boolean => status.direction === "Forward" && !isTerminal(status.phase);
+const OVERTAKEN = "a stronger command came first";
+
+function pausing(view: TaskView, status: Status): Verdict {
   if (status.phase === "Paused") return done();
-  if (status.direction === "Back") {
-    return status.commands.paused?.result === "Accepted"
-      ? superseded("the task goes back")
-      : rejected("a rollback is not paused");
-  }
-  if (isTerminal(status.phase)) return rejected(`the task is ${status.phase}`);
-  return accepted(isStopped(status) ? "Diverged: takes effect when the tenant is released" : null);
+  if (status.direction === "Forward" && !isTerminal(status.phase)) return soon(status);
+  const inTime = wasForward(view) || status.commands.paused?.result === "Accepted";
+  if (inTime && !isRefusal(status)) return superseded(OVERTAKEN);
+  return rejected(status.direction === "Back" ? "a rollback is not paused" : `the task is ${status.phase}`);
 }
 
-const resuming = (status: Status): Verdict => (status.phase === "Paused" ? accepted() : done());
+/** The task ended by itself, not by a command. */
+const isRefusal = ({ phase }: Status): boolean => phase === "ValidationFailed" || phase === "Completed";
 
-function goingBack(status: Status, verb: "rollback" | "cancel"): Verdict {
+function goingBack(view: TaskView, status: Status, verb: "rollback" | "cancel"): Verdict {
   const mine = verb === "cancel" ? status.turnedBackBy === "Cancel" : status.turnedBackBy !== null;
   switch (status.phase) {
     case "RolledBack":
-      return verb === "rollback" || mine ? done() : superseded("the task was rolled back");
+      return verb === "rollback" ? done() : superseded("the task was rolled back");
     case "Cancelled":
       return verb === "cancel" || mine ? done() : superseded("the task was cancelled");
     case "RollingBack":
     case "RollbackFailed":
-      return verb === "rollback" || mine ? accepted() : rejected("the task is being rolled back");
+      if (verb === "rollback" || mine) return accepted();
+      return wasForward(view) ? superseded(OVERTAKEN) : rejected("the task is being rolled back");
     case "ValidationFailed":
-      return verb === "cancel" ? rejected("the task is ValidationFailed") : rejected("nothing was switched");
+      return rejected(verb === "cancel" ? "the task is ValidationFailed" : "nothing was switched");
     case "Completed":
       return verb === "cancel" ? rejected("the task is Completed; use rollback") : accepted();
     default:
-      return accepted(isStopped(status) ? "Diverged: takes effect when the tenant is released" : null);
+      return soon(status);
   }
 }
 
 function retrying(view: TaskView, status: Status, value: string): Verdict {
   if (Number(value) <= status.retried) return done();
-  if (status.phase === "Failed" || status.phase === "RollbackFailed") {
-    return retryAsked({ control: view.control, status }) === null
-      ? superseded("another command came first")
-      : accepted();
-  }
-  return rejected(`the task is ${status.phase}, not Failed or RollbackFailed`);
+  if (canRetry(status.phase)) return soon(status);
+  return canRetry(view.status.phase)
+    ? superseded(OVERTAKEN)
+    : rejected(`the task is ${status.phase}, not Failed or RollbackFailed`);
 }
 
-/** Entries for a stage that does not wait are refused; those for the one that waits are weighed when it is polled. */
-function approving(view: TaskView, status: Status): Verdict {
+/**
+ * Entries for a stage that does not wait are refused; those for the one that waits are weighed when it is polled, and what was said of
+ * them then stays said.
+ */
+function approving(view: TaskView, status: Status, value: string): Verdict {
   const verdicts = Object.entries(view.control.approvals).map(([stage, users]) =>
     approvalsOf(view, status, { stage, users }),
   );
-  return (
+  const told = status.commands.approvals;
+  const worst =
     verdicts.find(({ result }) => result === "Rejected") ??
+    verdicts.find(({ result }) => result === "Superseded") ??
     verdicts.find(({ result }) => result === "Accepted") ??
-    done()
-  );
+    done();
+  return worst.result === "Accepted" && told?.value === value ? { result: "Accepted", reason: told.reason } : worst;
 }
 
 interface Given {
@@ -108,9 +119,11 @@ function approvalsOf(view: TaskView, status: Status, { stage, users }: Given): V
   const kind = view.spec?.stages.find(({ name }) => name === stage)?.kind;
   const entry = entryOf(status, stage);
   if (kind !== "approval") return rejected(`stage ${stage} is not an approval`);
-  if (entry?.state === "Completed" || entry?.state === "RolledBack" || entry?.state === "Failed") return done();
-  if (entry?.state !== "Running" || status.direction === "Back")
-    return rejected(`stage ${stage} does not wait for an approval`);
+  if (entry !== undefined && (entry.outputs !== null || entry.state === "Failed")) return done();
+  if (entry?.state !== "Running" || status.direction === "Back" || isTerminal(status.phase)) {
+    const waited = wasForward(view) && entryOf(view.status, stage)?.state === "Running";
+    return waited ? superseded(OVERTAKEN) : rejected(`stage ${stage} does not wait for an approval`);
+  }
   const early = Object.entries(users).find(([user, approval]) => entry.preset[user] === approvalDigest(approval));
   return early === undefined
     ? accepted()
@@ -126,7 +139,7 @@ function skipping(view: TaskView, status: Status): Verdict {
     if (kind === undefined) return rejected(`there is no stage ${stage}`);
     if (kind === "approval") return rejected(`stage ${stage} is an approval and cannot be skipped`);
     if (entry?.outcome === "Unknown") return rejected(`nobody knows yet whether stage ${stage} took effect`);
-    return rejected(`stage ${stage} neither failed nor waits`);
+    return maySkip(view, stage) ? superseded(OVERTAKEN) : rejected(`stage ${stage} neither failed nor waits`);
   }
   return done();
 }

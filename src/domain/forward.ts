@@ -236,11 +236,21 @@ function skipOf(view: TaskView, { name, kind }: StageSpec, status: Status): Cont
   const { control, policiesMissing } = view;
   const entry = entryOf(status, name);
   const answered = status.commands.skip;
-  const refused = answered?.result === "Rejected" && answered.value === valueOf("skip", control);
+  const refused =
+    answered?.value === valueOf("skip", control) &&
+    (answered.result === "Rejected" || answered.result === "Superseded");
   const waits = status.phase === "Failed" || (status.waiting !== null && status.phase !== "Pending");
   const isDue = entry !== undefined || waits;
   const may = isDue && kind !== "approval" && entry?.outcome !== "Unknown" && !refused && !policiesMissing;
   return may ? control.skip[name] : undefined;
+}
+
+/** The stage is next, waits or failed, and is told to be skipped: only a stronger command stands against it. */
+export function maySkip(view: TaskView, stage: string): boolean {
+  const { phase, direction } = view.status;
+  const next = nextStage(view, view.status);
+  const waits = phase === "Running" || phase === "Resuming" || phase === "Failed";
+  return waits && direction === "Forward" && next?.name === stage && skipOf(view, next, view.status) !== undefined;
 }
 
 interface Skipping {
