@@ -13,6 +13,8 @@ export interface Appointment {
 export interface Agenda {
   /** Runs `run` once, `after` from now, never earlier; in order of due time, then of asking. `run` must not throw. */
   in(after: Millis, run: () => void): Appointment;
+  /** Appointments that are held, some cancelled ones among them. */
+  readonly size: number;
   /** What was not yet due never runs. */
   close(): void;
 }
@@ -40,6 +42,10 @@ class HeapAgenda implements Agenda {
 
   constructor(clock: Clock) {
     this.#clock = clock;
+  }
+
+  get size(): number {
+    return this.#heap.length;
   }
 
   in(after: Millis, run: () => void): Appointment {

@@ -90,7 +90,7 @@ function skipSpace(bytes: Uint8Array, from: number): number {
   return at;
 }
 
-/** Index behind the value that begins here. Looks at structure only; what it cuts out is decoded, hence checked, by JSON.parse. */
+/** Index of the sign that ends the value. Looks at structure only; what it cuts out is decoded, hence checked, by JSON.parse. */
 function endOfValue(bytes: Uint8Array, start: number): number {
   let depth = 0;
   for (let at = start; at < bytes.length; at += 1) {
@@ -106,7 +106,7 @@ function endOfValue(bytes: Uint8Array, start: number): number {
       case CODES["}"]:
       case CODES["]"]:
         depth -= 1;
-        if (depth <= 0) return depth === 0 ? at + 1 : at;
+        if (depth < 0) return at;
         break;
       case CODES[","]:
         if (depth === 0) return at;

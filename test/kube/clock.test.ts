@@ -53,6 +53,7 @@ describe("API-server time", () => {
 
   test("never goes back, even where the server's clock does, and follows it from there", async () => {
     const clock = new ManualClock();
+    await clock.advance(minutes(3));
     const time = apiTime(clock);
     time.observe(header(NOON));
     const before = time.now();

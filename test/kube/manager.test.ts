@@ -46,6 +46,7 @@ function start(
     stop: async () => {
       did.push(`stop ${name}`);
       await clock.sleep(millisOf(about.stopTakes ?? 0));
+      did.push(`ended ${name}`);
     },
   });
   const terms: Term[] = [];
@@ -105,7 +106,18 @@ describe("the order", () => {
     rig.stop.abort();
     await rig.clock.advance(NOW);
     await rig.run;
-    expect(rig.did).toEqual(["campaign", "start", "stop c2", "stop c1", "settle", "release", "close r2", "close r1"]);
+    expect(rig.did).toEqual([
+      "campaign",
+      "start",
+      "stop c2",
+      "stop c1",
+      "ended c2",
+      "ended c1",
+      "settle",
+      "release",
+      "close r2",
+      "close r1",
+    ]);
   });
 
   test("without an election controllers start as soon as the caches are complete", async () => {
@@ -115,7 +127,7 @@ describe("the order", () => {
     rig.stop.abort();
     await rig.clock.advance(NOW);
     await rig.run;
-    expect(rig.did).toEqual(["start", "stop c2", "stop c1", "settle", "close r2", "close r1"]);
+    expect(rig.did).toEqual(["start", "stop c2", "stop c1", "ended c2", "ended c1", "settle", "close r2", "close r1"]);
   });
 });
 
@@ -128,7 +140,18 @@ test("a lost lease stops the controllers, and the next term starts them again on
   await rig.clock.advance(NOW);
   rig.lead();
   await rig.clock.advance(NOW);
-  expect(rig.did).toEqual(["campaign", "start", "stop c2", "stop c1", "settle", "release", "campaign", "start"]);
+  expect(rig.did).toEqual([
+    "campaign",
+    "start",
+    "stop c2",
+    "stop c1",
+    "ended c2",
+    "ended c1",
+    "settle",
+    "release",
+    "campaign",
+    "start",
+  ]);
   rig.stop.abort();
   await rig.clock.advance(NOW);
   await rig.run;
@@ -144,6 +167,22 @@ test.each([
   rig.stop.abort();
   await rig.run;
   expect(rig.did).toEqual([...did, "close r2", "close r1"]);
+});
+
+test("what controllers are at ends before the lease is given free", async () => {
+  const rig = start({ stopTakes: 3000 });
+  rig.sync();
+  rig.lead();
+  await rig.clock.advance(NOW);
+  rig.stop.abort();
+  await rig.clock.advance(millisOf(2999));
+  expect(rig.did).toEqual(["campaign", "start", "stop c2", "stop c1"]);
+  await rig.clock.advance(millisOf(1));
+  await rig.run;
+  expect([rig.did.slice(4), rig.warnings]).toEqual([
+    ["ended c2", "ended c1", "settle", "release", "close r2", "close r1"],
+    [],
+  ]);
 });
 
 test("controllers that do not end in time are left, said so, and the lease is given free all the same", async () => {
