@@ -112,6 +112,7 @@ async function carryOut(decision: Decision, view: TaskView, turn: Turn, shell: S
     case "lock":
     case "release": {
       const tenant = await storeLock(decision.tenant, view, situation, deps);
+      deps.memories.of(keyOf(situation.task), view.ref.uid).released = decision.do === "release" ? tenant : null;
       return { ...turn, situation: { ...situation, tenant } };
     }
     case "create-tenant":

@@ -3,7 +3,7 @@ import { type Millis, millisOf } from "../lib/time.ts";
 import type { DecodedSpec } from "../api/decode-task.ts";
 import type { StageEntry } from "../domain/stored.ts";
 import type { Mine } from "../domain/task.ts";
-import { compareVersions } from "../kube/resource.ts";
+import { compareVersions, type KubeObject } from "../kube/resource.ts";
 
 /**
  * What one process remembers of one task between turns: nothing that the next process would need. Losing it costs a wait or a repeated
@@ -22,6 +22,8 @@ export interface TaskMemory {
   /** The Event of its last transition was emitted by this process. */
   announced: boolean;
   heartbeat: { readonly stage: string; readonly at: Millis; readonly count: number } | null;
+  /** The TenantState as the answer to our own release showed it. */
+  released: KubeObject | null;
 }
 export interface Polling {
   readonly nonce: string;
@@ -54,6 +56,7 @@ export function createMemories(): Memories {
         rewound: false,
         announced: false,
         heartbeat: null,
+        released: null,
       };
       known.set(key, fresh);
       return fresh;

@@ -2,7 +2,7 @@ import { millisOf } from "../lib/time.ts";
 import { fieldsOf } from "../api/wire.ts";
 import type { Attention, Next } from "../kube/controller.ts";
 import { isDeleting } from "../kube/finalizer.ts";
-import { type KubeObject, namespaceOfKey } from "../kube/resource.ts";
+import { keyOf, type KubeObject, namespaceOfKey } from "../kube/resource.ts";
 import { act } from "./act.ts";
 import type { ControllerDeps } from "./deps.ts";
 import { emitAgain } from "./emit.ts";
@@ -34,11 +34,21 @@ async function situationOf(task: KubeObject, deps: ControllerDeps): Promise<Situ
   const named = control["approvals"] !== undefined || control["skip"] !== undefined;
   return {
     task,
-    tenant: undefined,
+    tenant: control["rollback"] === undefined ? releasedTenant(task, deps) : undefined,
     rivals: null,
     namespaceTerminating: isDeleting(task) && (await deps.namespaceTerminating(task.metadata.namespace ?? "")),
     policiesMissing: named && (await deps.policiesMissing()),
   };
+}
+
+/**
+ * A task that waits for its last Events before it leaves the watch need not read the lock again that it gave back itself, while nothing
+ * newer is known of it: only a rollback could make it holder again, and that changes the task, whose version the last patch is checked against.
+ */
+function releasedTenant(task: KubeObject, deps: ControllerDeps): KubeObject | undefined {
+  const { released } = deps.memories.of(keyOf(task), task.metadata.uid);
+  const known = released === null ? undefined : deps.tenants.get(keyOf(released));
+  return known?.metadata.resourceVersion === released?.metadata.resourceVersion ? (released ?? undefined) : undefined;
 }
 
 function announceAgain(situation: Situation, key: string, deps: ControllerDeps): void {
