@@ -1,5 +1,7 @@
 import { seconds } from "../../src/lib/time.ts";
 import { at } from "../../src/lib/json-pointer.ts";
+import { localClock } from "../../deployment/local/clock.ts";
+import { until } from "../../deployment/local/poll.ts";
 import { run } from "../../deployment/local/command.ts";
 import type { Document, TestStand } from "./stand.ts";
 
@@ -24,7 +26,7 @@ export function conditionOf(task: Document, type: string): Shown {
 export function wayOut(task: Document): string {
   const waiting = at(task, "/status/waiting/unblock");
   const text = `${typeof waiting === "string" ? waiting : ""}\n${conditionOf(task, "Stalled").message}`;
-  const found = /kubectl [^\n]+?(?:'|(?=;|\n|$))/.exec(text);
+  const found = /kubectl (?:[^\n';]*'[^'\n]*'|[^\n';]+)/.exec(text);
   if (found === null) throw new Error(`no command is named in: ${text}`);
   return found[0];
 }
@@ -56,4 +58,15 @@ export async function refusal(work: Promise<unknown>): Promise<string> {
   );
   if (said === null) throw new Error("it was not refused");
   return said;
+}
+
+/** The tenant's record once nobody holds it: a task gives it back after its last status. */
+export async function released(stand: TestStand, tenantId: string): Promise<Document> {
+  let seen: Document = {};
+  const free = async (): Promise<boolean> => {
+    seen = await stand.tenant(tenantId);
+    return at(seen, "/status/holder") === undefined;
+  };
+  await until(free, { clock: localClock, timeout: seconds(10), what: `${tenantId} to be held by nobody` });
+  return seen;
 }
