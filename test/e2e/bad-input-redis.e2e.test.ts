@@ -45,10 +45,10 @@ async function failed({ stand }: Own, code: string, says: string): Promise<Docum
   return task;
 }
 
-async function completes({ stand, server, key }: Own, task: Document): Promise<void> {
+async function completes({ stand, server, key }: Own, task: Document, password?: string): Promise<void> {
   await type(stand, wayOut(task));
   await stand.phase("acme-green", "Completed");
-  const db = connectTo(server.at);
+  const db = connectTo({ ...server.at, ...(password === undefined ? {} : { password }) });
   expect(await db.hgetall(key)).toEqual({ unit: "green", version: "42" });
   db.disconnect();
   expect(await stand.green.state(`${stand.namespace}/acme`)).toMatchObject({ version: 42 });
@@ -107,7 +107,7 @@ describe("a Redis that is not as it should be", () => {
     const task = await failed(own, "RedisDenied", "correct the credentials or the ACL, then retry");
     expect(JSON.stringify(task)).not.toMatch(/correct-horse|battery-staple/);
     await server.db.config("SET", "requirepass", "correct-horse");
-    await completes(own, task);
+    await completes(own, task, "correct-horse");
   });
 
   test("[redis/denied] may evict records: refused before anything is written; set right, the named command goes on", async () => {
