@@ -25,9 +25,7 @@ export function ended(view: TaskView, now: Instant): Decision {
     return { do: "release", tenant: releaseLock(view, lock, now), because: "Finished" };
   }
   if (view.done && !view.finalizer) return rest(view, status, null, "NothingToDo");
-  if (status !== view.stored) return { do: "write", status, because: "Finished" };
-  if (view.finalizer && tenant.exists && !tenant.fresh)
-    return { do: "read", what: "tenant", because: "MustReadTenant" };
+  if (view.finalizer && !tenant.fresh) return { do: "read", what: "tenant", because: "MustReadTenant" };
   if (view.eventsPending && between(status.finishedAt ?? now, now) < EVENT_GRACE)
     return { do: "sleep", after: seconds(1), because: "EventsPending" };
   return { do: "remove", because: "TenantReleased" };

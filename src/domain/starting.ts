@@ -20,36 +20,59 @@ const RELIST = seconds(30);
 /** Never looked at, or looked at and not decided: validate, then Pending. One write (protocol.md, Lock: budget N+6). */
 export function created(view: TaskView, now: Instant): Decision {
   const seen = view.status.phase === "Created" ? enter(view.status, "Validating", "TaskSeen", now) : view.status;
-  const { issues } = checked(view, "open");
-  if (issues.some(({ severity }) => severity === "error")) return invalid(view, seen, issues, now);
+  const { issues, errors } = checked(view, "open");
+  if (errors !== null) return invalid(seen, { issues, errors }, now);
   if (mustSpec(view).dryRun) return dryRun(view, seen, now);
   const replay = replayOf(view);
   if (replay !== null) return view.tenant.fresh ? replayed(seen, replay, now) : READ_TENANT;
-  const pending = enter({ ...seen, issues: issues.slice(0, MOST_ISSUES) }, "Pending", "SpecValid", now);
+  const pending = enter({ ...seen, issues: shown(issues) }, "Pending", "SpecValid", now);
   return { do: "write", status: pending, because: "SpecValid" };
 }
 
 const READ_TENANT: Decision = { do: "read", what: "tenant", because: "MustReadTenant" };
 const CREATE_TENANT: Decision = { do: "create-tenant", because: "TenantUnknown" };
 
-function checked(view: TaskView, previous: "open" | "resolved"): { readonly issues: readonly Issue[] } {
-  if (view.spec === null || view.issues.some(({ severity }) => severity === "error")) return { issues: view.issues };
-  const basis = basisOf(view, view.status);
-  const holder = view.tenant.status?.holder ?? null;
-  const rivals = holder === null || holder.uid === view.ref.uid ? [] : [holder.task];
-  return validate(view.spec, { basis, previous, rivals });
+interface Checked {
+  readonly issues: readonly Issue[];
+  /** null: none. */
+  readonly errors: readonly [Issue, ...Issue[]] | null;
 }
 
-function invalid(view: TaskView, status: Status, issues: readonly Issue[], now: Instant): Decision {
-  const errors = issues.filter(({ severity }) => severity === "error");
-  const first = errors[0];
-  const what = fault("InvalidSpec", {
-    path: first === undefined ? "spec" : `${first.path}${first.value === "" ? "" : `=${first.value}`}`,
-    message: first?.message ?? "does not decode",
-    others: errors.length > 1 ? ` (and ${errors.length - 1} more: see the condition Validated)` : "",
-  });
-  return refuse(view, { ...status, issues: issues.slice(0, MOST_ISSUES) }, { what, now, because: "SpecInvalid" });
+function checked(view: TaskView, previous: "open" | "resolved"): Checked {
+  const { spec, tenant, ref } = view;
+  const holder = tenant.status?.holder ?? null;
+  const rivals = holder === null || holder.uid === ref.uid ? [] : [holder.task];
+  const issues =
+    spec === null ? view.issues : validate(spec, { basis: basisOf(view, view.status), previous, rivals }).issues;
+  const [first, ...others] = issues.filter(({ severity }) => severity === "error");
+  return { issues, errors: first === undefined ? null : [first, ...others] };
 }
+
+function invalid(
+  status: Status,
+  { issues, errors }: { readonly issues: readonly Issue[]; readonly errors: readonly [Issue, ...Issue[]] },
+  now: Instant,
+): Decision {
+  const [{ path, value, message }, ...others] = errors;
+  const what = fault("InvalidSpec", {
+    path: `${path}${value === "" ? "" : `=${value}`}`,
+    message,
+    others: others.length === 0 ? "" : ` (and ${others.length} more: see the condition Validated)`,
+  });
+  return refuse({ ...status, issues: shown(issues) }, { what, now, because: "SpecInvalid" });
+}
+
+/** As many issues as the status takes, errors first, each cut to its fields (api.md, Validation). */
+const shown = (issues: readonly Issue[]): readonly Issue[] =>
+  issues
+    .toSorted((a, b) => Number(a.severity === "warning") - Number(b.severity === "warning"))
+    .slice(0, MOST_ISSUES)
+    .map(({ severity, path, value, message }) => ({
+      severity,
+      path: path.slice(0, 128),
+      value: value.slice(0, 128),
+      message: message.slice(0, 256),
+    }));
 
 interface Refusal {
   readonly what: Fault;
@@ -57,21 +80,18 @@ interface Refusal {
   readonly because: "SpecInvalid" | "PreviousMoved" | "PreviousUnknown";
 }
 
-function refuse(view: TaskView, status: Status, { what, now, because }: Refusal): Decision {
+function refuse(status: Status, { what, now, because }: Refusal): Decision {
   const refused = enter(withFailure(status, what, null, now), "ValidationFailed", because, now);
-  return rest(view, { ...refused, finishedAt: now }, null, because);
+  return { do: "write", status: { ...refused, finishedAt: now }, because };
 }
 
 function dryRun(view: TaskView, status: Status, now: Instant): Decision {
   const planned = { ...status, plan: freeze(view, status, now) };
-  const { issues } = checked({ ...view, status: planned }, "resolved");
-  if (issues.some(({ severity }) => severity === "error")) return invalid(view, status, issues, now);
+  const { issues, errors } = checked({ ...view, status: planned }, "resolved");
+  if (errors !== null) return invalid(status, { issues, errors }, now);
   const preview = previewOf(view, planned, issues);
-  return {
-    do: "write",
-    status: { ...enter({ ...planned, preview }, "Completed", "DryRun", now), finishedAt: now },
-    because: "DryRun",
-  };
+  const ended = enter({ ...planned, preview, issues: shown(issues) }, "Completed", "DryRun", now);
+  return { do: "write", status: { ...ended, finishedAt: now }, because: "DryRun" };
 }
 
 type Replayed = "AlreadyExecuted" | "Replay";
@@ -124,7 +144,7 @@ export function pending(view: TaskView, now: Instant): Decision {
   const lock = tenant.status ?? firstStatus(view, now);
   if (lock.diverged !== null) {
     const message = `tenant ${spec.tenantId} is Diverged: ${lock.diverged.reason}`;
-    return rest(view, waitFor(view, status, { reason: "Diverged", message }, now), null, "Diverged");
+    return rest(view, waitFor(view, status, { reason: "Diverged", message, fresh: true }, now), null, "Diverged");
   }
   if (lock.holder !== null && lock.holder.uid !== ref.uid) {
     return waitForLock(
@@ -158,12 +178,18 @@ function waitForRoom(view: TaskView, now: Instant): Decision {
  */
 function unknownTenant(view: TaskView, now: Instant): Decision | null {
   if (view.rivals === null) return { do: "read", what: "rivals", because: "TenantUnknown" };
-  const dirty = view.rivals.find(
+  const dirty = view.rivals.filter(
     ({ finalizer, phase }) => finalizer && phase !== "RolledBack" && phase !== "Cancelled",
   );
-  if (dirty === undefined) return null;
-  const message = `the TenantState of ${mustSpec(view).tenantId} is gone while ${dirty.name} (${dirty.uid}) may hold the tenant`;
-  return rest(view, waitFor(view, view.status, { reason: "Diverged", message }, now), RELIST, "Diverged");
+  const [first] = dirty;
+  if (first === undefined) return null;
+  const { tenantId } = mustSpec(view);
+  const broken = dirty.find(({ fence, phase }) => fence !== NO_FENCE || phase === null);
+  // It may be about to take the lock, or may have had it: nothing was claimed under it, and nothing is broken.
+  const [reason, who] = broken === undefined ? (["WaitingForLock", first] as const) : (["Diverged", broken] as const);
+  const message = `tenant ${tenantId} has no TenantState while ${who.name} (${who.uid}) may hold it`;
+  const waiting = waitFor(view, view.status, { reason, message, fresh: true }, now);
+  return rest(view, waiting, RELIST, reason);
 }
 
 /** A tenant that ran before and lost its record is at an unknown place; a new one is simply new. */
@@ -195,14 +221,14 @@ function refusalAtLock(view: TaskView, lock: TenantStatus, now: Instant): Decisi
   const spec = mustSpec(view);
   if (spec.previous !== null && lock.current !== null && !agrees(spec.previous, lock.current)) {
     const what = fault("PreviousMoved", { stated: said(spec.previous), actual: said(lock.current) });
-    return refuse(view, view.status, { what, now, because: "PreviousMoved" });
+    return refuse(view.status, { what, now, because: "PreviousMoved" });
   }
   if (spec.previous === null && lock.unknown !== null) {
     const what = fault("PreviousUnknown", { tenant: spec.tenantId });
-    return refuse(view, view.status, { what, now, because: "PreviousUnknown" });
+    return refuse(view.status, { what, now, because: "PreviousUnknown" });
   }
-  const { issues } = checked(view, "resolved");
-  return issues.some(({ severity }) => severity === "error") ? invalid(view, view.status, issues, now) : null;
+  const { issues, errors } = checked(view, "resolved");
+  return errors === null ? null : invalid(view.status, { issues, errors }, now);
 }
 
 const said = ({ deployUnit, planVersion }: Pick<Previous, "deployUnit" | "planVersion">): string =>
