@@ -52,7 +52,7 @@ export async function act(situation: Situation, deps: ControllerDeps, attention:
       if (!isConflict(error) && !isAmbiguous(error)) throw error;
       const fresh = await reread(turn, deps);
       if (fresh === null) return GONE;
-      turn = { ...turn, situation: { ...turn.situation, task: fresh, tenant: undefined } };
+      turn = { ...turn, situation: readAnew(turn.situation, fresh) };
       if (touchesTenant(decision)) turn = { ...turn, situation: await readTenant(turn.situation, view, deps) };
     }
   }
@@ -85,6 +85,14 @@ async function reread({ situation }: Turn, deps: ControllerDeps): Promise<KubeOb
     throw error;
   }
 }
+
+/** The task as it is now. What this turn had read of the tenant may be older than that: it counts no longer (◆ consistent read). */
+const readAnew = (situation: Situation, task: KubeObject): Situation => ({
+  ...situation,
+  task,
+  tenant: undefined,
+  rivals: null,
+});
 
 interface Shell {
   readonly deps: ControllerDeps;
@@ -146,8 +154,8 @@ async function claimAndPerform(decision: ActDecision, view: TaskView, turn: Turn
   if (decision.status !== null) {
     const stored = await storeClaim({ status: decision.status, act: decision.act }, view, situation, deps);
     if (stored.task === null) return GONE;
+    if (!stored.ours) return { situation: readAnew(situation, stored.task), inHand: turn.inHand };
     situation = { ...situation, task: stored.task };
-    if (!stored.ours) return { situation, inHand: turn.inHand };
     if (polls) remember(view, decision.act, claimed, deps);
   }
   const outcome = polls
@@ -255,7 +263,7 @@ function latest(situation: Situation, deps: ControllerDeps): Situation {
   const cached = deps.tasks.get(keyOf(situation.task));
   const newer =
     cached !== undefined && cached.metadata.uid === situation.task.metadata.uid && isCommanded(situation.task, cached);
-  return newer ? { ...situation, task: cached } : situation;
+  return newer ? readAnew(situation, cached) : situation;
 }
 
 async function afterOutcome(turn: Turn, view: TaskView, { deps }: Shell): Promise<Turn | Next> {
@@ -280,7 +288,7 @@ async function afterOutcome(turn: Turn, view: TaskView, { deps }: Shell): Promis
   // Fenced: either another process took over, or the receiver knows a history that we do not (protocol.md, On Fenced).
   const fresh = await reread(turn, deps);
   if (fresh === null) return GONE;
-  const situation = { ...turn.situation, task: fresh };
+  const situation = readAnew(turn.situation, fresh);
   const current = openEntry(viewOf(situation, deps).status)?.claim?.nonce === inHand.act.nonce;
   return current ? { situation, inHand } : { situation, inHand: null };
 }
