@@ -258,9 +258,12 @@ interface Received {
   readonly isRead: boolean;
 }
 
+/** @throws NoAnswer where the stream breaks off */
 async function* chunksOf(body: AsyncIterable<Uint8Array>, finish: () => Promise<void>): AsyncGenerator<Uint8Array> {
   try {
     yield* body;
+  } catch (error) {
+    throw noAnswerOf(error, { sent: true, isRead: true, timedOut: false });
   } finally {
     await finish();
   }

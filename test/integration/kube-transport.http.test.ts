@@ -614,8 +614,8 @@ describe("a stream", () => {
     ];
     const ended = read(reading.chunks);
     stop.abort();
-    await expect(ended).rejects.toThrow("abort");
-    await expect(read(unread.chunks)).rejects.toThrow("abort");
+    const broken = await Promise.all([kindOf(ended), kindOf(read(unread.chunks))]);
+    expect(broken.filter((kind) => /^Ambiguous .*abort/i.test(kind))).toHaveLength(2);
     expect(await kindOf(transport.stream({ ...get, signal: stop.signal }))).toBe("Ambiguous Aborted");
     await until(
       () => [...server.sockets].filter((socket) => !(socket as Socket).destroyed).length,
@@ -647,7 +647,7 @@ describe("a stream", () => {
       setTimeout(() => socket.resetAndDestroy(), 30);
     });
     const { chunks } = await transportTo(server.port).stream(get);
-    await expect(read(chunks)).rejects.toThrow(/./);
+    expect(await kindOf(read(chunks))).toMatch(/^Ambiguous (ECONNRESET|UND_ERR_SOCKET)$/);
   });
 
   test("and every request end when the transport is closed", async () => {
