@@ -3,6 +3,7 @@ import { dirname, join } from "node:path";
 import { stringify } from "yaml";
 import { admissionPolicies } from "./api/admission.ts";
 import { switchTaskCrd, tenantStateCrd } from "./api/crd.ts";
+import { stageReference } from "./api/stage-reference.ts";
 import { errorReference } from "./lib/error-reference.ts";
 import { STAGES } from "./stages/registry.ts";
 
@@ -17,6 +18,7 @@ export function generated(): ReadonlyMap<string, string> {
   files.set("crds/tenantstates.yaml", yaml([tenantStateCrd()]));
   for (const [name, objects] of Object.entries(admissionPolicies())) files.set(`admission/${name}.yaml`, yaml(objects));
   files.set("docs/errors.md", errorReference());
+  files.set("docs/stage-fields.md", stageReference(STAGES));
   for (const [path, text] of files) {
     if (path.startsWith("crds/") && Buffer.byteLength(text) > LARGEST_CRD)
       throw new Error(`${path} has ${Buffer.byteLength(text)} bytes`);

@@ -47,20 +47,27 @@ const config = z
   .strictObject({
     endpoint: endpointName,
     to: destination.optional(),
-    method: method.optional(),
-    path: path.optional(),
+    method: method.describe("HTTP method (PUT).").optional(),
+    path: path
+      .describe(
+        "Absolute path, with an optional query; values are percent-encoded. Default: the receiver library's path.",
+      )
+      .optional(),
     headers: mapOf(z.string().max(128), z.string().max(1024), {
       most: 16,
       about: "Additional headers; framing, credentials and our own are refused.",
     }).optional(),
-    body: body.optional(),
+    body: body
+      .describe("JSON body; strings may hold variables. Default: the receiver library's body, for its path.")
+      .meta({ free: true })
+      .optional(),
     effect: z
       .enum(["Announce", "Write"])
       .describe("Announce (default): tells others. Write: changes data; undone before announces.")
       .optional(),
     idempotent: z
       .boolean()
-      .describe("The request may be sent again although nobody knows whether it arrived.")
+      .describe("The request may be sent again although nobody knows whether it arrived (false).")
       .optional(),
     success: z
       .strictObject({
@@ -81,12 +88,24 @@ const config = z
       .describe("What counts as success.")
       .optional(),
     probe: z
-      .strictObject({ path, opIdPointer: pointer.optional() })
-      .describe("Where to ask which operation is in force, and where in the answer its id stands (/opId).")
+      .strictObject({
+        path: path.describe("Path to GET."),
+        opIdPointer: pointer.describe("JSON pointer to the id of the operation in force (/opId).").optional(),
+      })
+      .describe("Where to ask which operation is in force. The receiver library's path needs none.")
       .optional(),
     undo: z
-      .strictObject({ method: method.optional(), path: path.optional(), body: body.optional() })
-      .describe("The request that undoes it. Default: the same request with the previous configuration.")
+      .strictObject({
+        method: method.describe("HTTP method; left out, that of the stage.").optional(),
+        path: path.describe("Path; left out, that of the stage.").optional(),
+        body: body
+          .describe("JSON body; left out, that of the stage, and none for GET and DELETE.")
+          .meta({ free: true })
+          .optional(),
+      })
+      .describe(
+        "What undoes it. Left out: the same request with the previous configuration. Obligatory where nobody knows that.",
+      )
       .optional(),
   })
   .describe("One request to each instance.");
@@ -132,14 +151,18 @@ function plan(context: PlanContext, about: Config): Omit<Planned, "inputs"> & { 
     fencing: endpoint.fencing,
     canProbe: probe !== null,
     idempotent: about.idempotent ?? false,
-    preview: `${request.method} ${request.path} to ${reached(about, audience.length)} of ${about.endpoint}`,
+    preview: `${request.method} ${request.path} to ${reached(context, about, audience.length)}`,
   };
 }
 
 const NO_BODY = { method: "GET", headers: {}, body: null } as const;
 
-const reached = ({ to }: Config, all: number): string =>
-  to?.select === "Any" || to?.select === "RoundRobin" ? `one of ${all}` : `${all}`;
+/** An undo goes to whoever may have received the stage, too (protocol.md, Plan, audience, content). */
+function reached({ direction }: PlanContext, { endpoint, to }: Config, all: number): string {
+  const some = `${all} of ${endpoint}`;
+  if (direction === "Back") return all === 0 ? "everyone who was called" : `everyone who was called and ${some}`;
+  return to?.select === "Any" || to?.select === "RoundRobin" ? `one of ${some}` : some;
+}
 
 interface Demanded {
   readonly where: string;

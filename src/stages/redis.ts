@@ -19,7 +19,7 @@ const config = z
     key: template(512, "Key that is written; variables that are fixed when the plan is frozen.").min(1),
     hash: z
       .strictObject({
-        fields: mapOf(z.string().min(1).max(128), template(4096, "Value."), {
+        fields: mapOf(z.string().min(1).max(128), template(4096, "Value; strings may hold variables."), {
           most: MOST_FIELDS,
           about: "Fields that are overwritten; others stay.",
         }),
@@ -27,17 +27,20 @@ const config = z
       .describe("Overwrite fields of a hash.")
       .optional(),
     string: z
-      .strictObject({ value: template(65_536, "Value.") })
+      .strictObject({ value: template(65_536, "Value; may hold variables.") })
       .describe("Set a string.")
       .optional(),
     ttl: durationField("Expiry of the key; left out, a hash keeps its own and a string has none.").optional(),
     versionField: z.string().min(1).max(128).describe("Hash field that takes the plan's version.").optional(),
     publish: z
       .strictObject({
-        channel: template(512, "Channel to PUBLISH on.").min(1).optional(),
-        stream: template(512, "Stream to XADD to.").min(1).optional(),
+        channel: template(512, "Channel to PUBLISH to.").min(1).optional(),
+        stream: template(512, "Stream to XADD to: a flat entry of 1 to 64 fields.").min(1).optional(),
         payload,
-        undo: payload.optional(),
+        undo: payload
+          .describe("What is told instead when it is undone; obligatory where nobody knows the previous configuration.")
+          .meta({ free: true })
+          .optional(),
       })
       .describe(
         "Told in the same script that writes; told again, with the previous configuration or `undo`, when it is undone.",

@@ -226,8 +226,10 @@ describe("whom it calls", () => {
     expect(audience).toEqual(["im-gateway|10.0.3.7:8080", "im-gateway|10.0.3.8:8080"]);
     expect(preview).toBe("PUT /turnout/v1/tenants/prod/acme to 2 of open");
   });
-  test("while undoing those of the previous unit", () => {
-    expect(mustPlan(http(to()), { target: two, ...BACK }).audience).toEqual(["im-gateway|10.0.2.7:8080"]);
+  test("while undoing those of the previous unit, besides everyone who was called", () => {
+    const { audience, preview } = mustPlan(http(to()), { target: two, ...BACK });
+    expect(audience).toEqual(["im-gateway|10.0.2.7:8080"]);
+    expect(preview).toBe("PUT /turnout/v1/tenants/prod/acme to everyone who was called and 1 of open");
   });
   test.each(["Any", "RoundRobin"])("%s keeps all as candidates", (select) => {
     const { audience, inputs, preview } = mustPlan(http(to(select)), { target: two });
