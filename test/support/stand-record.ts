@@ -1,11 +1,12 @@
 import { SWITCH_TASKS, TENANT_STATES } from "../../src/api/group.ts";
 import { type KubeClient, openClient } from "../../src/kube/client.ts";
 import { loadConnection } from "../../src/kube/connection.ts";
+import { KubeError } from "../../src/kube/errors.ts";
 import type { KubeObject, Resource } from "../../src/kube/resource.ts";
 import { openTransport } from "../../src/kube/transport.ts";
 import { decodeWatchLine, openLineCutter } from "../../src/kube/watch-lines.ts";
 import { type KubeStream, plainBoundary } from "../../src/lib/seams.ts";
-import { minutes } from "../../src/lib/time.ts";
+import { millisOf, minutes, seconds } from "../../src/lib/time.ts";
 import { wallClock } from "./wall-clock.ts";
 
 /** A stored version of an object; `deleted`: its last one. */
@@ -57,13 +58,28 @@ interface Following {
   readonly signal: AbortSignal;
 }
 
+const LONGEST_START = seconds(30);
+
+/** An API server whose definitions were just changed answers 429 until it has read its storage again. */
+async function whenServed<T>(ask: () => Promise<T>): Promise<T> {
+  const until = wallClock.monotonic() + LONGEST_START;
+  for (;;) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (!(error instanceof KubeError) || error.kind !== "Throttled" || wallClock.monotonic() > until) throw error;
+      await wallClock.sleep(millisOf(200));
+    }
+  }
+}
+
 /** Begins with what there is; a stream that ends is taken up where it ended, so that nothing is missed. */
 async function follow(client: KubeClient, { resource, namespace, signal }: Following): Promise<Followed> {
   const versions = new Map<string, Version[]>();
   let broken: string | null = null;
   let from: string | null = null;
   const open = (): Promise<KubeStream> =>
-    client.watch(resource, { namespace, resourceVersion: from, endsAfter: minutes(30), signal });
+    whenServed(() => client.watch(resource, { namespace, resourceVersion: from, endsAfter: minutes(30), signal }));
   const note = (line: Uint8Array): void => {
     const event = decodeWatchLine(line);
     if (event.type === "error" || event.type === "unreadable") throw new Error(JSON.stringify(event));
