@@ -19,15 +19,15 @@ export interface Target {
   readonly subresource?: "status";
 }
 
-export interface CreateOptions {
+export interface WriteOptions {
   /** Everything but storing. */
   readonly dryRun?: boolean;
 }
 
 /** Requests in a person's name. Strict, as kubectl's are: a field that nobody knows is refused, not dropped. */
 export interface ApiPerson {
-  create(where: Omit<Target, "name">, object: unknown, options?: CreateOptions): Promise<Said>;
-  replace(target: Target, object: unknown): Promise<Said>;
+  create(where: Omit<Target, "name">, object: unknown, options?: WriteOptions): Promise<Said>;
+  replace(target: Target, object: unknown, options?: WriteOptions): Promise<Said>;
   /** JSON merge patch. */
   patch(target: Target, patch: unknown): Promise<Said>;
   remove(target: Target): Promise<Said>;
@@ -80,15 +80,18 @@ function person(pool: Pool, headers: Headers): ApiPerson {
     return { code: statusCode, message: statusCode < 300 ? "" : plain(object.message ?? ""), object };
   };
   return {
-    create: ({ kind, namespace }, object, { dryRun = false } = {}) =>
-      ask({ method: "POST", path: pathOf(kind, namespace), query: dryRun ? { dryRun: "All" } : {}, body: object }),
-    replace: (target, object) => ask({ method: "PUT", path: pathTo(target), body: object }),
+    create: ({ kind, namespace }, object, options) =>
+      ask({ method: "POST", path: pathOf(kind, namespace), query: dry(options), body: object }),
+    replace: (target, object, options) =>
+      ask({ method: "PUT", path: pathTo(target), query: dry(options), body: object }),
     patch: (target, patch) =>
       ask({ method: "PATCH", path: pathTo(target), contentType: "application/merge-patch+json", body: patch }),
     remove: (target) => ask({ method: "DELETE", path: pathTo(target) }),
   };
 }
 
+const dry = ({ dryRun = false }: WriteOptions = {}): Readonly<Record<string, string>> =>
+  dryRun ? { dryRun: "All" } : {};
 const pathOf = (kind: Kind, namespace: string): string => `/apis/turnout.dev/v1alpha1/namespaces/${namespace}/${kind}`;
 const pathTo = ({ kind, namespace, name, subresource }: Target): string =>
   [pathOf(kind, namespace), name, ...(subresource === undefined ? [] : [subresource])].join("/");
