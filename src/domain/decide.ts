@@ -10,6 +10,7 @@ import {
   failureRollsBack,
   type Guard,
   notPastDeadline,
+  notPastGrace,
   pastDeadline,
   pauseAsked,
 } from "./guards.ts";
@@ -50,8 +51,12 @@ const BY_PHASE: Readonly<Record<Phase, Handler>> = {
  * (`explain`). A decision that stores a status also answers the commands that stand in `spec.control`.
  */
 export function decide(view: TaskView, now: Instant): Decision {
-  return answered(view, notPastDeadline(view, byPolicy(view, now), now), now);
+  return answered(view, awake(view, byPolicy(view, now), now), now);
 }
+
+/** Wakes by itself at every moment that changes the decision. */
+const awake = (view: TaskView, decision: Decision, now: Instant): Decision =>
+  notPastGrace(view, notPastDeadline(view, decision, now), now);
 
 function byPolicy(view: TaskView, now: Instant): Decision {
   for (const guard of GUARDS) {

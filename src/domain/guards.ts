@@ -200,6 +200,14 @@ export function pastDeadline(view: TaskView, now: Instant): Decision | null {
   return { do: "write", status: failed, because: "ProgressDeadline" };
 }
 
+/** A sleep that ends when a dying namespace has waited long enough. Nothing tells that it dies after the task was deleted: look again. */
+export function notPastGrace({ deletedAt, status }: TaskView, decision: Decision, now: Instant): Decision {
+  if (decision.do !== "sleep" || deletedAt === null || isTerminal(status.phase)) return decision;
+  const waited = between(deletedAt, now);
+  const left = waited < NAMESPACE_GRACE ? millisOf(NAMESPACE_GRACE - waited) : NAMESPACE_GRACE;
+  return { ...decision, after: soonest(decision.after, left) };
+}
+
 /** A sleep that ends before progressDeadline strikes. */
 export function notPastDeadline(view: TaskView, decision: Decision, now: Instant): Decision {
   const { deadline } = view.status;

@@ -139,7 +139,8 @@ function held(facts: TenantFacts, status: TenantStatus, now: Instant): TenantDec
       return { do: "read-holder" };
     case "vanished": {
       if (facts.deleting && facts.finalizer && facts.namespaceTerminating) return { do: "remove-finalizer" };
-      if (status.diverged !== null) return { do: "sleep", after: null };
+      // Its namespace may be deleted after it was.
+      if (status.diverged !== null) return { do: "sleep", after: facts.deleting ? LOOK_AGAIN : null };
       const reason = `its holder ${status.holder?.task ?? ""} (${status.holder?.uid ?? ""}) is gone without giving it back`;
       return { do: "write", status: { ...status, diverged: { reason: reason.slice(0, REASON), since: now } } };
     }

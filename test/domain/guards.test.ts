@@ -185,7 +185,11 @@ describe("deletion", () => {
       "write Cancelled: DeletionAsked",
     ],
     ["a rollback that is under way goes on", inPhase("RollingBack", deleted()), "undo route/write: Claimed"],
-    ["a rollback that failed waits for a person", inPhase("RollbackFailed", deleted()), "sleep: UndoFailed"],
+    [
+      "a rollback that failed waits for a person, and looks whether its namespace goes too",
+      inPhase("RollbackFailed", deleted()),
+      "sleep 10m: UndoFailed",
+    ],
     [
       "Abandon undoes nothing",
       inPhase("Running", deleted({ spec: { deletionPolicy: "Abandon" } })),
@@ -216,9 +220,9 @@ describe("deletion", () => {
       "write Cancelled: Abandoned",
     ],
     [
-      "not before",
+      "not before, but then without anything else that wakes it",
       inPhase("RollbackFailed", deleted({ view: { deletedAt: at(-599), namespaceTerminating: true } })),
-      "sleep: UndoFailed",
+      "sleep 1s: UndoFailed",
     ],
     [
       "not even by a task that is Diverged",

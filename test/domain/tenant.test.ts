@@ -100,9 +100,9 @@ const ROWS: readonly (readonly [rule: string, about: Partial<TenantFacts>, decis
     "remove-finalizer",
   ],
   [
-    "deletion alone does not free a tenant whose holder is gone",
+    "deletion alone does not free a tenant whose holder is gone; its namespace may follow",
     { holder: { is: "vanished" }, deleting: true, status: heldTenant({ diverged: DIVERGED }) },
-    "sleep",
+    "sleep 60s",
   ],
 
   [
