@@ -1,8 +1,9 @@
 import { z } from "zod";
+import { DURATION_PATTERN, NAME } from "./fields.ts";
 import { SWITCH_TASKS, TENANT_STATES } from "./group.ts";
 import { TERMINAL } from "./rules.ts";
 import { switchTaskStatus } from "./status-schema.ts";
-import { type KindSchemas, switchTaskSpec } from "./switch-task.ts";
+import { type KindSchemas, STAGE_NAME, switchTaskSpec, TENANT_ID } from "./switch-task.ts";
 import { tenantStateSpec, tenantStateStatus } from "./tenant-state.ts";
 
 type Node = Record<string, unknown>;
@@ -156,7 +157,23 @@ function plain(node: Node): Node {
     else if (key === "additionalProperties") Object.assign(out, extra(value, node));
     else out[key] = value;
   }
-  return bounds(out);
+  return inWords(bounds(out));
+}
+
+/** A refusal shows the bare pattern; `kubectl explain` must say what it wants. */
+const WORDS: Readonly<Record<string, string>> = {
+  [DURATION_PATTERN.source]: "A duration such as 90s, 5m or 1h30m.",
+  [NAME.source]: "Lower-case letters, digits and -.",
+  [STAGE_NAME.source]: "Lower-case letters, digits and -, beginning with a letter.",
+  [TENANT_ID.source]: "Letters, digits, _ and -.",
+};
+
+function inWords(node: Node): Node {
+  const { pattern, description } = node;
+  const words = typeof pattern === "string" ? WORDS[pattern] : undefined;
+  return words === undefined || typeof description !== "string"
+    ? node
+    : { ...node, description: `${description} ${words}` };
 }
 
 /** Any JSON: zod describes it by references to itself, which a structural schema cannot hold. */

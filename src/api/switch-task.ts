@@ -54,11 +54,12 @@ const retry = z
   })
   .describe("How often and how fast a failed attempt is repeated.");
 
+export const STAGE_NAME = /^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$/;
 const stageName = z
   .string()
   .min(1)
   .max(40)
-  .regex(/^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$/, "must be lower-case letters, digits and -, beginning with a letter")
+  .regex(STAGE_NAME, "must be lower-case letters, digits and -, beginning with a letter")
   .describe("Unique in the task; later stages read its outputs by it.");
 
 /** Every kind's schema by its field name, as the registry of stages gives it. */
@@ -131,6 +132,8 @@ export const controlSchema = z
   })
   .describe("Commands, given with kubectl patch --type=merge and answered in status.commands. Leave them out of Git.");
 
+export const TENANT_ID = /^[A-Za-z0-9_-]+$/;
+
 /** `spec` of a SwitchTask, with every kind of stage that `kinds` names. Unknown keys are errors here and pruned by the API server. */
 export function switchTaskSpec(kinds: KindSchemas): z.ZodType {
   const fields = {
@@ -138,7 +141,7 @@ export function switchTaskSpec(kinds: KindSchemas): z.ZodType {
       .string()
       .min(1)
       .max(64)
-      .regex(/^[A-Za-z0-9_-]+$/, "must be letters, digits, _ and -")
+      .regex(TENANT_ID, "must be letters, digits, _ and -")
       .describe("The tenant; with the namespace its identity."),
     executionUnit: objectName("Wait to be admitted by this ExecutionUnit.").optional(),
     plan: z

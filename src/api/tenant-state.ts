@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { bounded, kubernetes, text, timestamp } from "./fields.ts";
 import { answerSchema, placement } from "./status-schema.ts";
+import { TENANT_ID } from "./switch-task.ts";
 import { PHASES } from "../domain/phase.ts";
 
 const open = kubernetes({ "x-kubernetes-preserve-unknown-fields": true });
@@ -23,12 +24,7 @@ const forceRelease = z
 
 export const tenantStateSpec = z
   .strictObject({
-    tenantId: z
-      .string()
-      .min(1)
-      .max(64)
-      .regex(/^[A-Za-z0-9_-]+$/, "must be letters, digits, _ and -")
-      .describe("The tenant."),
+    tenantId: z.string().min(1).max(64).regex(TENANT_ID, "must be letters, digits, _ and -").describe("The tenant."),
     forceRelease: forceRelease.optional(),
   })
   .describe("Written by the operator, but for forceRelease.")
