@@ -50,21 +50,17 @@ export const sequenceAfter = (before: Status | null, made: readonly Announcement
  */
 export function lastAnnouncement(status: Status, facts: EventFacts): Announcement | null {
   const step = status.history.at(-1);
-  const entry = status.stages.filter(({ finishedAt }) => finishedAt !== null).reduce<StageEntry | null>(later, null);
-  const settledLater = entry !== null && step !== undefined && (entry.finishedAt ?? 0) > step.at;
-  const drafts = settledLater
-    ? stageDrafts(null, { ...status, stages: [entry] })
-    : step === undefined
-      ? []
-      : phaseDraft(step, status, facts);
+  if (step === undefined || status.eventSequence === 0) return null;
+  const entry = status.stages.toSorted((a, b) => endOf(a) - endOf(b)).at(-1);
+  const settledLater = entry !== undefined && endOf(entry) > step.at;
+  const drafts = settledLater ? stageDrafts(null, { ...status, stages: [entry] }) : phaseDraft(step, status, facts);
   const last = drafts.at(-1);
-  if (last === undefined || status.eventSequence === 0) return null;
+  if (last === undefined) return null;
   const [reason, note] = last;
   return { reason, ...EVENTS[reason], note: note.slice(0, NOTE), sequence: status.eventSequence };
 }
 
-const later = (a: StageEntry | null, b: StageEntry): StageEntry =>
-  (a?.finishedAt ?? 0) > (b.finishedAt ?? 0) ? (a ?? b) : b;
+const endOf = ({ finishedAt }: StageEntry): number => finishedAt ?? 0;
 
 /** History keeps the last 20: what is new is found from the end. */
 function newHistory(before: Status | null, after: Status): readonly HistoryEntry[] {
@@ -112,7 +108,8 @@ const instances = (entry: StageEntry, status: Status): string =>
     ? ""
     : `; ${entry.failures.map(({ i, code }) => `${status.instances[i] ?? i} ${code}`).join(", ")}`;
 
-const PHASE_EVENTS: Readonly<Record<Phase, EventReason | null>> = {
+type PhaseEvent = Exclude<EventReason, "Created" | "Progress" | "StageCompleted" | "StageFailed">;
+const PHASE_EVENTS: Readonly<Record<Phase, PhaseEvent | null>> = {
   Created: null,
   Validating: null,
   ValidationFailed: "ValidationFailed",
@@ -136,7 +133,7 @@ function phaseDraft(step: HistoryEntry, after: Status, facts: EventFacts): reado
       ? [["Progress", `goes on after a failure (${step.reason}), ${progress(after, facts)}`]]
       : [];
   }
-  return [[reason, NOTES[reason](after, facts)]];
+  return [[reason, NOTES[reason](after, facts, step)]];
 }
 
 const stageNames = ({ spec }: EventFacts): readonly string[] => spec?.stages.map(({ name }) => name) ?? [];
@@ -160,7 +157,7 @@ function currentStage(status: Status, facts: EventFacts): string {
 }
 
 /** Current stage, completed, total, percent. */
-export function progress(status: Status, facts: EventFacts): string {
+function progress(status: Status, facts: EventFacts): string {
   const [done, total] = [completedOf(status).length + namesIn(status, "Skipped").length, stageNames(facts).length];
   return `stage ${currentStage(status, facts)}, ${done}/${total} completed (${total === 0 ? 0 : Math.floor((100 * done) / total)} %)`;
 }
@@ -170,35 +167,28 @@ function took(status: Status): string {
   return ` in ${formatDuration(between(status.startedAt, status.finishedAt))}`;
 }
 
-type Note = (status: Status, facts: EventFacts) => string;
-const NOTES: Readonly<Record<EventReason, Note>> = {
-  Created: (_status, facts) => created(facts),
+type Note = (status: Status, facts: EventFacts, step: HistoryEntry) => string;
+const NOTES: Readonly<Record<PhaseEvent, Note>> = {
   Validated: ({ issues }, facts) => `${stageNames(facts).length} stages valid, ${issues.length} warnings`,
   ValidationFailed: ({ failure, issues }) =>
     `${failure?.message ?? ""}${issues.map(({ path, value, message }) => `; ${path}=${value} ${message}`).join("")}`,
   Started: (_status, facts) => `${stageNames(facts).length} stages`,
-  Progress: progress,
-  StageCompleted: () => "",
-  StageFailed: () => "",
   Paused: (status, facts) => `paused${by(facts)} at stage ${currentStage(status, facts)}`,
   Resumed: (status, facts) => `resumed${by(facts)}, goes on from stage ${currentStage(status, facts)}`,
   Failed: (status) =>
     `completed ${list(settledOnce(status))}; failed ${status.failure?.stage ?? "none"}: ${status.failure?.message ?? ""}`,
-  Completed: (status) =>
-    status.history.at(-1)?.reason === "AllStagesSettled"
+  Completed: (status, _facts, { reason }) =>
+    reason === "AllStagesSettled"
       ? `completed${took(status)}: ${list([...completedOf(status), ...namesIn(status, "Skipped")])}`
-      : `completed: ${status.history.at(-1)?.reason ?? ""}, nothing was touched`,
+      : `completed: ${reason}, nothing was touched`,
   RollingBack: (status, facts) =>
     `${status.turnedBackBy ?? "Rollback"}${status.turnedBackBy === "Failure" ? "" : by(facts)}; to undo: ${list(facts.sides.ahead)}`,
   RolledBack: (status) => `undone ${list(namesIn(status, "RolledBack"))}${to(status)}${took(status)}`,
   RollbackFailed: ({ failure }, { sides }) =>
     `undone ${list(sides.undone)}; still on the new side ${list(sides.ahead)}: ${failure?.message ?? ""}`,
-  Cancelled: (status, facts) => {
-    const why =
-      status.abandoned === null
-        ? (status.history.at(-1)?.reason ?? "")
-        : `abandoned by ${status.abandoned.by}: ${status.abandoned.reason}`;
-    return `${why}${by(facts)}; last stage ${status.stages.at(-1)?.name ?? "none"}`;
+  Cancelled: ({ abandoned, stages }, facts, { reason }) => {
+    const why = abandoned === null ? reason : `abandoned by ${abandoned.by}: ${abandoned.reason}`;
+    return `${why}${by(facts)}; last stage ${stages.at(-1)?.name ?? "none"}`;
   },
 };
 
