@@ -211,6 +211,16 @@ export function arrivals(machine: Machine, world: World, telling: boolean): read
   });
 }
 
+/** Nobody waits for its answer, and its receiver has seen something above it for ever: whether it arrives makes no difference. */
+export function withoutDead(machine: Machine, world: World): World {
+  const flights = world.flights.filter((flight) => {
+    if (waitingFor(world, flight) !== null) return true;
+    const { verdict } = machine.received(world.receivers, flight);
+    return verdict !== "fenced" && verdict !== "diverged";
+  });
+  return flights.length === world.flights.length ? world : { ...world, flights };
+}
+
 /** The act that still waits for the answer to this message. */
 export function waitingFor(world: World, { from, act, message }: Flight): Doing | null {
   for (const memory of world.processes[from]?.memories ?? []) {

@@ -1,5 +1,6 @@
 import type { Json } from "../../src/lib/json.ts";
 import { at } from "../../src/lib/json-pointer.ts";
+import { isTerminal } from "../../src/domain/phase.ts";
 import { decide } from "../../src/domain/decide.ts";
 import { settle } from "../../src/domain/settle.ts";
 import type { TaskSpec } from "../../src/domain/stored.ts";
@@ -10,6 +11,7 @@ import { aged, normalStatus, normalTenant, OLD } from "./time.ts";
 import { aService, aStore, receive } from "./receivers.ts";
 import {
   type Budget,
+  type Copy,
   type Doing,
   type DoingFields,
   type Flight,
@@ -144,11 +146,39 @@ export class Machine {
     );
   }
 
-  process({ index, copies, tenant, memories }: ProcessFields): Process {
+  process({ index, copies: held, tenant, memories }: ProcessFields): Process {
+    const copies = held.map((copy, i) => this.#dimmed(copy, memories[i]));
     let key = `${index} ${tenant.of.id} ${tenant.current}`;
-    for (const copy of copies) key += ` ${copy.of.id} ${copy.current}`;
+    for (const copy of copies) key += ` ${copy.of.id} ${copy.blind ?? copy.current}`;
     for (const memory of memories) key += ` ${memory.id}`;
     return this.#processes.keep({ index, copies, tenant, memories }, key);
+  }
+
+  /**
+   * An old copy of a task between its first claim and its end leads to writes of that task alone, which are refused, and then it is read.
+   * So what it says is the same as that it is old. Before and after, an old copy may lead to a write of TenantState.
+   */
+  #dimmed(copy: Copy<TaskObject>, memory: Memory | undefined): Copy<TaskObject> {
+    const { status, index, uid } = copy.of;
+    if (copy.current || copy.blind === true || this.rules.adopts || status === null) return copy;
+    const isUnderWay = !isTerminal(status.phase) && status.seq > 0 && status.waiting?.reason !== "Diverged";
+    return isUnderWay && memory?.polling === null
+      ? { of: this.#untold(index, uid), current: false, blind: true }
+      : copy;
+  }
+
+  #untold(index: number, uid: string): TaskObject {
+    return this.task({
+      index,
+      uid,
+      exists: true,
+      status: null,
+      finalizer: false,
+      done: false,
+      rollback: false,
+      cancel: false,
+      deleted: false,
+    });
   }
 
   memory(fields: Partial<MemoryFields>, before: MemoryFields = NO_MEMORY): Memory {
@@ -221,19 +251,7 @@ export class Machine {
   /** The world before anything happened: tasks that nobody has looked at. */
   start(): World {
     const { scenario } = this;
-    const tasks = scenario.specs.map((_, index) =>
-      this.task({
-        index,
-        uid: `uid-${index + 1}`,
-        exists: true,
-        status: null,
-        finalizer: false,
-        done: false,
-        rollback: false,
-        cancel: false,
-        deleted: false,
-      }),
-    );
+    const tasks = scenario.specs.map((_, index) => this.#untold(index, `uid-${index + 1}`));
     const tenant = this.tenant({ exists: scenario.tenant !== null, status: scenario.tenant, release: null });
     const processes = Array.from({ length: scenario.processes }, (_, index) =>
       this.process({

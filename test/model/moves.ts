@@ -1,4 +1,4 @@
-import { arrivals, goesOn } from "./acting.ts";
+import { arrivals, goesOn, withoutDead } from "./acting.ts";
 import { begunBy } from "./beginning.ts";
 import { keyOf } from "./key.ts";
 import { type Machine, older } from "./machine.ts";
@@ -21,7 +21,11 @@ export function modelOf(machine: Machine): Model<World> {
   return {
     start: begunBy(machine),
     steps: (world, telling) =>
-      steps(machine, world, telling).map((step) => ({ ...step, wrong: looked(machine, step.wrong) })),
+      steps(machine, world, telling).map((step) => ({
+        ...step,
+        world: withoutDead(machine, step.world),
+        wrong: looked(machine, step.wrong),
+      })),
     wrong: (world) => looked(machine, wrongWorld(machine, world)),
     key: keyOf,
     mayRest: (world) => mayRest(machine, world),

@@ -7,7 +7,7 @@ import type { Step } from "./search.ts";
 import { type Turn, memoryOf, named, remembering, spend, withProcess } from "./turn.ts";
 import { decided, foreignClaim, freeNonce, isHeld } from "./view.ts";
 import type { Process, TaskFields, TaskObject, TenantObject, World } from "./world.ts";
-import { created, listed, lockWritten, readTenant, reread, sent, written } from "./writes.ts";
+import { created, listed, lockWritten, readTenant, refused, reread, sent, written } from "./writes.ts";
 
 // One turn of one process: src/controllers/act.ts, request by request. Between two requests of a process anything else may happen.
 
@@ -19,8 +19,10 @@ export function turns(turn: Turn): readonly Step<World>[] {
   if (memory.reread !== null) return [reread(turn, memory.reread)];
   const copy = process.copies[index];
   if (copy === undefined || !copy.of.exists) return [];
+  if (copy.blind === true) return [refused(turn)];
   const uid = process.tenant.of.status?.holder?.uid;
-  if (copy.of.done && !copy.of.rollback && uid !== copy.of.uid) return [];
+  const isBetweenTurns = memory.inHand === null && !memory.fresh;
+  if (isBetweenTurns && copy.of.done && !copy.of.rollback && uid !== copy.of.uid) return [];
   const foreign = foreignClaim(copy.of, memory);
   const held = foreign !== null && isHeld(world, index, foreign);
   const waits = one({ ...turn, process: looked(turn, foreign) }, false);

@@ -10,7 +10,8 @@ export function syncsTask({ machine, world, process, index, telling }: Turn): re
   const copy = process.copies[index];
   const task = world.tasks[index];
   const memory = process.memories[index];
-  if (copy === undefined || task === undefined || memory === undefined || copy.current) return [];
+  if (copy === undefined || task === undefined || memory === undefined || copy.current || copy.blind === true)
+    return [];
   if (memory.reread !== null || memory.inHand !== null || memory.doing !== null) return [];
   const own = changed(machine, process, { copies: replaced(process.copies, index, current(task)) });
   const same = task.uid === copy.of.uid && task.exists;
@@ -19,18 +20,15 @@ export function syncsTask({ machine, world, process, index, telling }: Turn): re
   return [{ world: withProcess(world, remembering(machine, own, index, begun)), wrong: null, fair: true, says }];
 }
 
+/** A turn that has read the tenant's record, or written it, goes on with what it has to its end. */
 export function syncsTenant(
   machine: Machine,
   world: World,
   process: Process,
   telling: boolean,
 ): readonly Step<World>[] {
-  const inTurn = process.memories.some(({ fresh, inHand }) => fresh && inHand !== null);
-  if (process.tenant.current || inTurn) return [];
-  const memories = process.memories.map((memory) =>
-    memory.fresh ? machine.memory({ fresh: false, rivals: null }, memory) : memory,
-  );
-  const own = changed(machine, process, { tenant: current(world.tenant), memories });
+  if (process.tenant.current || process.memories.some(({ fresh }) => fresh)) return [];
+  const own = changed(machine, process, { tenant: current(world.tenant) });
   const says = telling ? `watch  p${process.index + 1} sees TenantState` : "";
   return [{ world: withProcess(world, own), wrong: null, fair: true, says }];
 }

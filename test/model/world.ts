@@ -139,6 +139,8 @@ export type LateWrite = LateFields & Kept;
 export interface Copy<T> {
   readonly of: T;
   readonly current: boolean;
+  /** Old, and good for nothing but being refused: what exactly it says makes no difference. */
+  readonly blind?: true;
 }
 export interface ProcessFields {
   readonly index: number;

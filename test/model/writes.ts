@@ -30,10 +30,7 @@ export function written(turn: Turn, decision: Decision, after: TaskObject): read
     decision.do === "act"
       ? machine.once(`act ${after.id} ${decision.act.nonce}`, () => machine.act(decision.act))
       : null;
-  if (process.copies[index]?.current !== true) {
-    const says = telling ? `${named(turn)} 409, reads ${nameOfTask(turn)}` : "";
-    return [{ world: reread409(turn), wrong: null, fair: true, says }];
-  }
+  if (process.copies[index]?.current !== true) return [refused(turn)];
   const fates = world.may.losses > 0 ? FATES : FATES.slice(0, 1);
   return fates.map((fate) => {
     const says = telling ? sayTask(turn, decision, after, fate) : "";
@@ -145,6 +142,14 @@ export function setOff(
   const write = machine.late({ on: "task", after, checked, from: process.index, inHand: memoryOf(turn).inHand });
   return { world: { ...world, late: [...world.late, write].sort((a, b) => a.id - b.id) }, wrong: null };
 }
+
+/** Whatever is written on an old copy, that is what comes of it. */
+export const refused = (turn: Turn): Step<World> => ({
+  world: reread409(turn),
+  wrong: null,
+  fair: true,
+  says: turn.telling ? `${named(turn)} 409, reads ${nameOfTask(turn)}` : "",
+});
 
 /** 409: the newest version is in hand; what was read of the tenant may be older than that and counts no longer (readAnew). */
 export const reread409 = (turn: Turn): World =>
