@@ -7,7 +7,7 @@ import type { KubeLog } from "../kube/log.ts";
 import type { ReflectorHandlers } from "../kube/mirror.ts";
 import { openReflector, type Reflector } from "../kube/reflector.ts";
 import { compareVersions, keyOf, type KubeObject } from "../kube/resource.ts";
-import { createStore, type Store } from "../kube/store.ts";
+import { type Applied, createStore, type Store } from "../kube/store.ts";
 import { type Lane, openWorkqueue, type Workqueue } from "../kube/workqueue.ts";
 import { tenantKey } from "./gather.ts";
 import type { Memories } from "./memory.ts";
@@ -28,7 +28,8 @@ export interface Caches {
     refresh(object: KubeObject): void;
     lastManager(key: string): string | null;
   };
-  readonly tenants: Store;
+  /** A copy that comes as an answer wakes as one of the watch would, whose echo is the same and wakes nobody. */
+  readonly tenants: Pick<Store, "get" | "all" | "apply" | "refresh">;
   readonly taskQueue: Workqueue;
   readonly tenantQueue: Workqueue;
   /** One key, which stands for a pass over the finished tasks. */
@@ -71,6 +72,12 @@ export function openCaches(deps: CachesDeps): Caches {
   sweepQueue.add("finished", "start-up");
   const about = { client: deps.client, namespace: deps.namespace, clock: deps.clock, rng: deps.rng, log: deps.log };
   const tasksOn = (store: Store): ReflectorHandlers => taskHandlers(store, taskQueue, tenantQueue, deps.memories);
+  const onTenant = tenantHandlers(tenantQueue, taskQueue, live);
+  const told = (applied: Applied): Applied => {
+    const { change, object, previous } = applied;
+    if (object !== undefined && change !== "same" && change !== "older") onTenant.upsert(object, previous, "watch");
+    return applied;
+  };
   const newest = (key: string): KubeObject | undefined => newer(live.get(key), going.get(key));
   return {
     tasks: {
@@ -81,7 +88,12 @@ export function openCaches(deps: CachesDeps): Caches {
       },
       lastManager: (key) => live.lastManager(key) ?? going.lastManager(key),
     },
-    tenants,
+    tenants: {
+      get: (key) => tenants.get(key),
+      all: () => tenants.all(),
+      apply: (object) => told(tenants.apply(object)),
+      refresh: (object) => told(tenants.refresh(object)),
+    },
     taskQueue,
     tenantQueue,
     sweepQueue,
@@ -91,7 +103,7 @@ export function openCaches(deps: CachesDeps): Caches {
         ...about,
         resource: TENANT_STATES,
         store: tenants,
-        on: tenantHandlers(tenantQueue, taskQueue, live),
+        on: onTenant,
       }),
       openReflector({
         ...about,

@@ -33,7 +33,7 @@ export interface ControllerDeps {
     refresh(object: KubeObject): void;
     lastManager(key: string): string | null;
   };
-  readonly tenants: Store;
+  readonly tenants: Pick<Store, "get" | "apply" | "refresh">;
   readonly memories: Memories;
   readonly clock: Clock;
   readonly rng: Rng;
