@@ -109,7 +109,7 @@ describe("any text", () => {
         // Dots alone are a dot segment in every encoding: the rules of requests refuse those.
         fc.pre(text !== "." && text !== "..");
         const { value } = renderPath("/tenants/${v}/end", holding(text));
-        const { pathname, search, hash } = new URL(`http://receiver${String(value)}`);
+        const { pathname, search, hash } = new URL(`http://receiver${JSON.stringify(value).slice(1, -1)}`);
         expect(search + hash).toBe("");
         expect(pathname.split("/").slice(0, 2)).toEqual(["", "tenants"]);
         expect(pathname.split("/").slice(3)).toEqual(["end"]);
