@@ -1,6 +1,6 @@
 import { defineConfig } from "vitest/config";
 
-const SERVERS = ["integration", "contract", "e2e", "sweep", "history", "security"];
+const SERVERS = ["integration", "contract", "e2e", "sweep", "security"];
 
 /** `unit` needs nothing but the code; `servers` runs against the local environment (test/support/environment.ts). */
 export default defineConfig({
