@@ -1,6 +1,6 @@
 import { plainBoundary } from "./lib/seams.ts";
 import { systemResolve } from "./infra/egress/resolve.ts";
-import { systemClock, systemRng } from "./kube/clock.ts";
+import { systemClock, systemRng, watchEventLoop } from "./kube/clock.ts";
 import { runOperator } from "./run.ts";
 
 process.exitCode = await runOperator(process.argv.slice(2), {
@@ -10,4 +10,5 @@ process.exitCode = await runOperator(process.argv.slice(2), {
   resolve: systemResolve,
   env: process.env,
   logTo: { fd: 1 },
+  loopDelay: watchEventLoop(),
 });

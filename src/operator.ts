@@ -48,6 +48,8 @@ export interface Seams {
   readonly resolve: Resolve;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly logTo: LogDestination;
+  /** Longest delay of the event loop since it was asked last. */
+  readonly loopDelay: () => Millis;
   readonly onConnected?: (connected: Connected) => void;
 }
 
@@ -103,7 +105,7 @@ export async function compose(options: OperatorOptions, seams: Seams): Promise<O
   const api = openApi(options, seams, tools);
   const effects = openEffects(options, seams, { ...tools, own: server.address });
   const parts: Parts = { ...partsOf(options, seams, { tools, api, effects }), health, log, metrics };
-  feedMetrics({ metrics, caches: parts.caches, log });
+  feedMetrics({ metrics, caches: parts.caches, log, time: api.time, loopDelay: seams.loopDelay });
   const close = async (): Promise<void> => {
     await parts.events.close(seconds(2));
     await effects.close();
@@ -202,6 +204,7 @@ function partsOf(
     crowd: (namespace) => ({ holding: caches.holding(namespace), most: limits.claimed }),
     events,
     listeners: [logListener(log.module("switch")), metricsListener(metrics)],
+    onRelease: (held) => metrics.observe("turnout_lock_held_seconds", {}, held / 1000),
     log: log.module("controllers"),
   };
   return { deps, caches, election, events };

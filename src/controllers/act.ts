@@ -1,7 +1,7 @@
 import { fault } from "../lib/failures.ts";
 import { ExecutionError } from "../lib/errors.ts";
 import { never } from "../lib/never.ts";
-import { type Millis, millisOf, seconds } from "../lib/time.ts";
+import { between, type Millis, millisOf, seconds } from "../lib/time.ts";
 import { sequenceAfter } from "../domain/announcements.ts";
 import { answer } from "../domain/commands.ts";
 import { conditionsOf } from "../domain/conditions.ts";
@@ -121,6 +121,8 @@ async function carryOut(decision: Decision, view: TaskView, turn: Turn, shell: S
     case "release": {
       const tenant = await storeLock(decision.tenant, view, situation, deps);
       deps.memories.of(keyOf(situation.task), view.ref.uid).released = decision.do === "release" ? tenant : null;
+      const since = view.tenant.status?.holder?.since;
+      if (decision.do === "release" && since !== undefined) deps.onRelease(between(since, deps.time.now()));
       return { ...turn, situation: { ...situation, tenant } };
     }
     case "create-tenant":

@@ -2,6 +2,7 @@
 // act.ts is the only file that writes a status, of any kind.
 
 import type { Clock, Rng } from "../lib/seams.ts";
+import type { Millis } from "../lib/time.ts";
 import type { EndpointFacts } from "../domain/plan.ts";
 import type { EffectiveDefaults, Status } from "../domain/stored.ts";
 import type { TaskView } from "../domain/task.ts";
@@ -54,5 +55,7 @@ export interface ControllerDeps {
   readonly crowd: (namespace: string) => TaskView["crowd"];
   readonly events: EventRecorder;
   readonly listeners: readonly Listener[];
+  /** A tenant was given back after it was held so long. */
+  readonly onRelease: (held: Millis) => void;
   readonly log: Log;
 }

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { monitorEventLoopDelay } from "node:perf_hooks";
 import { clearTimeout, setImmediate, setTimeout } from "node:timers";
 
 import type { Clock, Rng } from "../lib/seams.ts";
@@ -58,6 +59,19 @@ export const systemRng: Rng = {
     return text;
   },
 };
+
+const LOOP_SAMPLE: Millis = millisOf(10);
+
+/** From now on watches how late the event loop serves its timers; each call gives the longest delay since the call before. */
+export function watchEventLoop(): () => Millis {
+  const seen = monitorEventLoopDelay({ resolution: LOOP_SAMPLE });
+  seen.enable();
+  return () => {
+    const longest = seen.max / 1e6 - LOOP_SAMPLE;
+    seen.reset();
+    return millisOf(longest);
+  };
+}
 
 /** Lets the event loop serve sockets and timers before the caller goes on: between slices of long work. */
 export const breathe = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));

@@ -37,6 +37,8 @@ export interface Workqueue {
   oldest(): Millis;
   /** Keys put off. */
   readonly delayed: number;
+  /** Keys queued since the start; one that was queued already is not counted again. */
+  readonly adds: number;
   /** Keys that are queued, put off or worked on: all that is remembered. */
   readonly known: number;
   /** What was put off never comes. */
@@ -73,6 +75,7 @@ class LaneQueue implements Workqueue {
   readonly #takers = new Chain<(taken: Taken) => void>();
   #picks = 0;
   #delayed = 0;
+  #adds = 0;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -81,6 +84,9 @@ class LaneQueue implements Workqueue {
 
   get delayed(): number {
     return this.#delayed;
+  }
+  get adds(): number {
+    return this.#adds;
   }
   get known(): number {
     return this.#entries.size;
@@ -164,6 +170,7 @@ class LaneQueue implements Workqueue {
 
   #enqueue(entry: Entry, lane: Lane): void {
     if (entry.queued !== null && LANES.indexOf(entry.queued.lane) <= LANES.indexOf(lane)) return;
+    if (entry.queued === null) this.#adds += 1;
     const since = entry.queued?.since ?? this.#clock.monotonic();
     entry.queued?.leave();
     const leave = this.#lanes[LANES.indexOf(lane)]?.join(entry) ?? (() => undefined);

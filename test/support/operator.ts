@@ -1,7 +1,7 @@
 import { appendFileSync } from "node:fs";
 import { plainBoundary } from "../../src/lib/seams.ts";
 import { systemResolve } from "../../src/infra/egress/resolve.ts";
-import { systemClock, systemRng } from "../../src/kube/clock.ts";
+import { systemClock, systemRng, watchEventLoop } from "../../src/kube/clock.ts";
 import { runOperator } from "../../src/run.ts";
 import { crashingBoundary, parsePlan } from "./crash-points.ts";
 import { skewedClock } from "./skewed-clock.ts";
@@ -18,6 +18,7 @@ process.exitCode = await runOperator(process.argv.slice(2), {
   resolve: systemResolve,
   env: process.env,
   logTo: { fd: 1 },
+  loopDelay: watchEventLoop(),
   ...(sockets === undefined
     ? {}
     : { onConnected: (connected) => appendFileSync(sockets, `${JSON.stringify(connected)}\n`) }),

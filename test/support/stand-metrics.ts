@@ -6,6 +6,10 @@ export interface Metrics {
   sum(name: string, labels?: Readonly<Record<string, string>>): number;
   /** Requests to the API server that were answered or failed, by verb. */
   requests(): Readonly<Record<string, number>>;
+  /** Every value of a label. */
+  labels(): readonly string[];
+  /** Metrics as they are declared: a histogram is one. */
+  names(): readonly string[];
 }
 
 /** Asks the operator whose log this is. */
@@ -40,6 +44,8 @@ export function metricsOf(text: string): Metrics {
         verbs[labels["verb"] ?? ""] = (verbs[labels["verb"] ?? ""] ?? 0) + value;
       return verbs;
     },
+    labels: () => series.flatMap((one) => Object.values(one.labels)),
+    names: () => [...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name ?? ""),
   };
 }
 

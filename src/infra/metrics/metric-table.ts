@@ -103,7 +103,11 @@ export const METRICS = {
     labels: ["resource"],
     help: "Time since a watch last said anything, bookmarks included.",
   },
-  turnout_event_loop_lag_seconds: { kind: "gauge", labels: [], help: "Delay of the event loop." },
+  turnout_event_loop_lag_seconds: {
+    kind: "gauge",
+    labels: [],
+    help: "Longest delay of the event loop since the last scrape.",
+  },
   turnout_health: { kind: "gauge", labels: ["component"], help: "1 healthy, 0.5 degraded, 0 unhealthy." },
   turnout_egress_refused_total: {
     kind: "counter",
@@ -116,11 +120,6 @@ export const METRICS = {
     help: "Kubernetes Events that were not written.",
   },
   turnout_log_dropped_total: { kind: "counter", labels: [], help: "Log lines that were not written." },
-  turnout_config_rejected_total: {
-    kind: "counter",
-    labels: [],
-    help: "Settings that were refused; the last good ones stay.",
-  },
   infra_errors_total: { kind: "counter", labels: ["component", "type"], help: "Failures of components by type." },
 } as const satisfies Readonly<Record<string, Metric>>;
 

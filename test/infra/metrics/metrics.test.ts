@@ -1,4 +1,5 @@
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { register } from "prom-client";
 import { describe, expect, test } from "vitest";
 import { FAILURE_TYPES, FAILURES, fault, type FailureCode } from "../../../src/lib/failures.ts";
@@ -17,6 +18,15 @@ describe("the table", () => {
       expect(metric.help).toMatch(/^[A-Z0-9].*\.$/);
     }
     expect(Object.keys(METRICS).length).toBeGreaterThanOrEqual(25);
+  });
+
+  test("something feeds each of them", () => {
+    const source = join(import.meta.dirname, "..", "..", "..", "src");
+    const files = readdirSync(source, { recursive: true, encoding: "utf8" }).filter(
+      (path) => path.endsWith(".ts") && !path.endsWith("metric-table.ts"),
+    );
+    const code = files.map((path) => readFileSync(join(source, path), "utf8")).join("\n");
+    expect(Object.keys(METRICS).filter((name) => !code.includes(`"${name}"`))).toEqual([]);
   });
 
   test("no label is an object's name, and buckets rise", () => {
