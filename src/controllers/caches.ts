@@ -73,11 +73,6 @@ export function openCaches(deps: CachesDeps): Caches {
   const about = { client: deps.client, namespace: deps.namespace, clock: deps.clock, rng: deps.rng, log: deps.log };
   const tasksOn = (store: Store): ReflectorHandlers => taskHandlers(store, taskQueue, tenantQueue, deps.memories);
   const onTenant = tenantHandlers(tenantQueue, taskQueue, live);
-  const told = (applied: Applied): Applied => {
-    const { change, object, previous } = applied;
-    if (object !== undefined && change !== "same" && change !== "older") onTenant.upsert(object, previous, "watch");
-    return applied;
-  };
   const newest = (key: string): KubeObject | undefined => newer(live.get(key), going.get(key));
   return {
     tasks: {
@@ -88,12 +83,7 @@ export function openCaches(deps: CachesDeps): Caches {
       },
       lastManager: (key) => live.lastManager(key) ?? going.lastManager(key),
     },
-    tenants: {
-      get: (key) => tenants.get(key),
-      all: () => tenants.all(),
-      apply: (object) => told(tenants.apply(object)),
-      refresh: (object) => told(tenants.refresh(object)),
-    },
+    tenants: telling(tenants, onTenant),
     taskQueue,
     tenantQueue,
     sweepQueue,
@@ -124,6 +114,20 @@ export function openCaches(deps: CachesDeps): Caches {
     wakeTask: (uid, lane) => {
       for (const task of [...live.byIndex("uid", uid), ...going.byIndex("uid", uid)]) taskQueue.add(keyOf(task), lane);
     },
+  };
+}
+
+function telling(store: Store, { upsert }: Pick<ReflectorHandlers, "upsert">): Caches["tenants"] {
+  const told = (applied: Applied): Applied => {
+    const { change, object, previous } = applied;
+    if (object !== undefined && change !== "same" && change !== "older") upsert(object, previous, "watch");
+    return applied;
+  };
+  return {
+    get: (key) => store.get(key),
+    all: () => store.all(),
+    apply: (object) => told(store.apply(object)),
+    refresh: (object) => told(store.refresh(object)),
   };
 }
 

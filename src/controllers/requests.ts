@@ -1,4 +1,5 @@
-import { formatFence, NO_FENCE } from "../lib/fence.ts";
+import { NO_FENCE } from "../lib/fence.ts";
+import { fenceLeft } from "../domain/lock.ts";
 import type { Rival, TaskView } from "../domain/task.ts";
 import { API_VERSION, DONE_LABEL, FINALIZER, SWITCH_TASKS, TENANT_STATES } from "../api/group.ts";
 import { statusFrom } from "../api/status-wire.ts";
@@ -87,7 +88,7 @@ export async function readRivals(situation: Situation, view: TaskView, deps: Con
 
 function rivalOf(task: KubeObject): Rival {
   const status = statusFrom(task["status"], 0);
-  const fence = status === null || status.epoch === 0 ? NO_FENCE : formatFence(status.epoch, status.seq);
+  const fence = status === null ? NO_FENCE : fenceLeft(status);
   const finalizer = task.metadata.finalizers?.includes(FINALIZER) === true;
   return { name: task.metadata.name, uid: task.metadata.uid, phase: status?.phase ?? null, finalizer, fence };
 }

@@ -1,8 +1,8 @@
-import { NO_FENCE } from "../lib/fence.ts";
+import type { Fence } from "../lib/fence.ts";
 import { never } from "../lib/never.ts";
 import { quietUntil } from "../domain/claims.ts";
 import { abandon } from "../domain/guards.ts";
-import { fenceOf } from "../domain/lock.ts";
+import { fenceAbove, fenceLeft } from "../domain/lock.ts";
 import { isTerminal } from "../domain/phase.ts";
 import {
   decideTenant,
@@ -13,7 +13,6 @@ import {
   type TenantFacts,
 } from "../domain/tenant.ts";
 import type { TenantStatus } from "../domain/stored.ts";
-import type { TaskView } from "../domain/task.ts";
 import { FINALIZER, SWITCH_TASKS, TENANT_STATES } from "../api/group.ts";
 import { tenantFrom } from "../api/tenant-wire.ts";
 import { fieldsOf, numberOf, textOf } from "../api/wire.ts";
@@ -115,8 +114,12 @@ function factOf(task: KubeObject, deps: ControllerDeps): HolderFact {
   const isOver =
     stored !== null && isTerminal(status.phase) && !(status.phase === "Completed" && isGoingBack(task, deps));
   if (!isOver) return { is: "moving", diverged: status.waiting?.reason === "Diverged" ? status.waiting.message : null };
-  const fence = status.epoch === 0 ? NO_FENCE : fenceOf(status);
-  return { is: "over", abandoned: status.abandoned !== null, fence, quietUntil: quietUntil(status, null) };
+  return {
+    is: "over",
+    abandoned: status.abandoned !== null,
+    fence: fenceLeft(status),
+    quietUntil: quietUntil(status, null),
+  };
 }
 
 /** A Completed holder whose lock points back is about to move again: nobody releases it (◆). */
@@ -164,20 +167,19 @@ async function abandonTask(
 /** Every task of the tenant that may be dirty is abandoned; the record then begins above all their fences. */
 async function rebuild(tenant: KubeObject, release: ForceRelease, deps: ControllerDeps): Promise<KubeObject> {
   const tenantId = textOf(fieldsOf(tenant["spec"])["tenantId"]) ?? "";
-  const views: TaskView[] = [];
+  const fences: Fence[] = [];
   for await (const page of deps.client.listAll(SWITCH_TASKS, {
     namespace: tenant.metadata.namespace ?? "",
     fieldSelector: `spec.tenantId=${tenantId}`,
   })) {
-    if (page.restarted) views.length = 0;
+    if (page.restarted) fences.length = 0;
     for (const task of page.items) {
-      const view = viewOf(situationOf(task), deps);
-      views.push(view);
-      if (view.stored !== null && view.status.epoch > 0 && !isTerminal(view.status.phase))
-        await abandonTask(task, release, deps);
+      const { status, stored } = viewOf(situationOf(task), deps);
+      const mayBeDirty = stored !== null && status.epoch > 0 && !isTerminal(status.phase);
+      if (mayBeDirty) await abandonTask(task, release, deps);
+      fences.push(mayBeDirty ? fenceAbove(status.epoch) : fenceLeft(status));
     }
   }
-  const fences = views.map(({ status }) => (status.epoch === 0 ? NO_FENCE : fenceOf(status)));
   return write(tenant, rebuilt(release, fences, deps.time.now()), deps);
 }
 

@@ -1,4 +1,4 @@
-import { type Fence, formatFence, maxFence } from "../lib/fence.ts";
+import { type Fence, formatFence, maxFence, NO_FENCE } from "../lib/fence.ts";
 import type { Instant } from "../lib/time.ts";
 import { identityOf } from "./plan.ts";
 import type { Current, Direction, Execution, Status, TenantStatus } from "./stored.ts";
@@ -32,11 +32,22 @@ export function releaseLock(view: TaskView, lock: TenantStatus, now: Instant): T
     executions: [...lock.executions, execution(view, now)].slice(-LEDGER),
   };
   if (status.epoch !== lock.epoch) return free;
-  return { ...free, fence: maxFence(lock.fence, fenceOf(status)), ...placeAfter(view, lock, now) };
+  return { ...free, fence: maxFence(lock.fence, fenceLeft(status)), ...placeAfter(view, lock, now) };
 }
 
 /** First half of a fence. */
 export const epochOf = (fence: Fence): number => Number(fence.slice(0, 10));
+
+const HIGHEST_SEQ = 99_999_999;
+
+/** Above everything that may have been sent under the lock of that epoch. */
+export const fenceAbove = (epoch: number): Fence => formatFence(epoch, HIGHEST_SEQ);
+
+/** Greatest fence of a task that is over. An abandoned one may have sent more than its status knows: people release what lost its history. */
+export function fenceLeft({ epoch, seq, abandoned }: Pick<Status, "epoch" | "seq" | "abandoned">): Fence {
+  if (epoch === 0) return NO_FENCE;
+  return abandoned === null ? formatFence(epoch, seq) : fenceAbove(epoch);
+}
 
 export const fenceOf = (status: Pick<Status, "epoch" | "seq">): Fence => formatFence(status.epoch, status.seq);
 

@@ -1,7 +1,7 @@
-import { type Fence, formatFence, isFence, maxFence } from "../lib/fence.ts";
+import { type Fence, isFence, maxFence } from "../lib/fence.ts";
 import { never } from "../lib/never.ts";
-import { between, type Instant, type Millis, seconds } from "../lib/time.ts";
-import { epochOf } from "./lock.ts";
+import { between, formatInstant, type Instant, type Millis, seconds } from "../lib/time.ts";
+import { epochOf, fenceAbove } from "./lock.ts";
 import type { Answer, TenantStatus } from "./stored.ts";
 
 /** `spec.forceRelease`. */
@@ -46,8 +46,8 @@ export type TenantDecision =
 
 /** A cached holder is believed to be there; one that the cache lacks is read again this often. */
 const LOOK_AGAIN = seconds(60);
-const HIGHEST_SEQ = 99_999_999;
 /** Epochs have ten digits and each lock takes a higher one: what people write leaves room for a million locks. */
+const QUIESCING = "what went to receivers without fences may still arrive";
 const HIGHEST_EPOCH = 9_999_000_000;
 const REASON = 256;
 
@@ -64,16 +64,18 @@ export function decideTenant(facts: TenantFacts, now: Instant): TenantDecision {
   return held(facts, status, now);
 }
 
-function withoutStatus({ release, deleting, finalizer, namespaceTerminating }: TenantFacts): TenantDecision {
-  if (deleting && finalizer && (release === null || namespaceTerminating)) return { do: "remove-finalizer" };
-  return release === null ? { do: "sleep", after: null } : { do: "rebuild", release };
+function withoutStatus(facts: TenantFacts): TenantDecision {
+  const { release, deleting, finalizer } = facts;
+  if (deleting && finalizer && (release === null || facts.namespaceTerminating)) return { do: "remove-finalizer" };
+  if (release === null) return { do: "sleep", after: null };
+  return facts.policiesMissing ? { do: "sleep", after: LOOK_AGAIN } : { do: "rebuild", release };
 }
 
 export const releaseValue = ({ epoch, by, reason }: ForceRelease): string => `${epoch} ${by}: ${reason}`.slice(0, 128);
 
 /** Answered once; another text or epoch is another release. */
-const releaseAsked = (status: TenantStatus, release: ForceRelease): ForceRelease | null =>
-  status.released?.value === releaseValue(release) ? null : release;
+const releaseAsked = ({ released }: TenantStatus, release: ForceRelease): ForceRelease | null =>
+  released?.value === releaseValue(release) && released.result !== "Accepted" ? null : release;
 
 function releasing(facts: TenantFacts, status: TenantStatus, release: ForceRelease, now: Instant): TenantDecision {
   const answered = (result: Answer["result"], reason: string | null): TenantStatus => ({
@@ -89,15 +91,22 @@ function releasing(facts: TenantFacts, status: TenantStatus, release: ForceRelea
   const wrong = whyRefused(status, release);
   if (wrong !== null) return { do: "write", status: answered("Rejected", wrong) };
   const { holder } = facts;
-  if (status.holder === null && status.diverged === null)
-    return { do: "write", status: { ...answered("Done", "nobody held the tenant"), fence: lifted(status, release) } };
+  if (status.holder === null && status.diverged === null) {
+    // What was abandoned for it may have given the lock back itself.
+    const reason = status.unknown?.by === release.by ? null : "nobody held the tenant";
+    return { do: "write", status: { ...answered("Done", reason), fence: lifted(status, release) } };
+  }
   if (status.holder !== null && holder.is === "unread") return { do: "read-holder" };
   if (status.holder !== null && holder.is === "moving")
     return { do: "abandon-holder", by: release.by, reason: release.reason };
   // It ended by itself: its own turn gives the lock back and says where the tenant is.
   if (holder.is === "over" && !holder.abandoned) return { do: "finish-holder" };
-  if (holder.is === "over" && holder.quietUntil !== null && holder.quietUntil > now)
-    return { do: "sleep", after: between(now, holder.quietUntil) };
+  if (holder.is === "over" && holder.quietUntil !== null && holder.quietUntil > now) {
+    const accepted = answered("Accepted", `Quiescing until ${formatInstant(holder.quietUntil)}: ${QUIESCING}`);
+    return status.released?.value === releaseValue(release)
+      ? { do: "sleep", after: between(now, holder.quietUntil) }
+      : { do: "write", status: accepted };
+  }
   return { do: "write", status: freed(answered("Done", null), { facts, release, now }) };
 }
 
@@ -121,7 +130,7 @@ interface Freeing {
 /** Free, at an unknown place, with a fence above everything that the old holder may have sent. */
 function freed(status: TenantStatus, { facts, release, now }: Freeing): TenantStatus {
   const { holder } = facts;
-  const sent: Fence = holder.is === "over" ? holder.fence : formatFence(status.epoch, HIGHEST_SEQ);
+  const sent: Fence = holder.is === "over" ? holder.fence : fenceAbove(status.epoch);
   return {
     ...status,
     holder: null,

@@ -191,6 +191,11 @@ describe("deletion", () => {
       "sleep 10m: UndoFailed",
     ],
     [
+      "and looks again for as long as nobody decides",
+      inPhase("RollbackFailed", deleted({ view: { deletedAt: at(-3600) } })),
+      "sleep 10m: UndoFailed",
+    ],
+    [
       "Abandon undoes nothing",
       inPhase("Running", deleted({ spec: { deletionPolicy: "Abandon" } })),
       "write Cancelled: Abandoned",
@@ -245,7 +250,7 @@ describe("deletion", () => {
       "write Running: Diverged",
     ],
   ];
-  test("no row is lost", () => expect(ROWS).toHaveLength(15));
+  test("no row is lost", () => expect(ROWS).toHaveLength(16));
   test.each(ROWS)("%s", (_rule, view, decision) => expect(say(decided(view, NOON))).toBe(decision));
 
   test.each([

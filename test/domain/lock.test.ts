@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { formatFence, type Fence, NO_FENCE } from "../../src/lib/fence.ts";
 import { millisOf, plus } from "../../src/lib/time.ts";
-import { fenceOf, releaseLock, takeLock } from "../../src/domain/lock.ts";
+import { fenceLeft, fenceOf, releaseLock, takeLock } from "../../src/domain/lock.ts";
 import { identityOf } from "../../src/domain/plan.ts";
 import type { TenantStatus } from "../../src/domain/stored.ts";
 import {
@@ -123,6 +123,13 @@ describe("giving the lock back", () => {
     expect(releaseLock(view, heldTenant(), NOON).fence).toBe(fenceOf(view.status));
     const higher = formatFence(EPOCH + 5, 0);
     expect(releaseLock(view, heldTenant({ fence: higher }), NOON).fence).toBe(higher);
+  });
+
+  test("an abandoned task may have sent more than its status knows", () => {
+    const abandoned = { by: "bob", reason: "its status was emptied", at: NOON };
+    const view = aTask({ phase: "Cancelled", stages: { route: "Running" }, status: { abandoned } });
+    expect(releaseLock(view, heldTenant(), NOON).fence).toBe(formatFence(EPOCH, 99_999_999));
+    expect(fenceLeft({ ...view.status, epoch: 0 })).toBe(NO_FENCE);
   });
 
   test("◆ the fence is left alone where the claims carry another epoch", () => {

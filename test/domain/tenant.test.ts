@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { formatFence, NO_FENCE } from "../../src/lib/fence.ts";
+import { formatInstant } from "../../src/lib/time.ts";
 import type { TenantStatus } from "../../src/domain/stored.ts";
 import {
   decideTenant,
@@ -63,6 +64,11 @@ const ROWS: readonly (readonly [rule: string, about: Partial<TenantFacts>, decis
   ["deleted while it is held, it stays", { deleting: true }, "sleep 60s"],
   ["a record without a status that is deleted may go", { status: null, deleting: true }, "remove-finalizer"],
   ["a record without a status waits for its first lock", { status: null }, "sleep"],
+  [
+    "[SEC-14] not where nothing vouches for the name",
+    { status: null, release: RELEASE, policiesMissing: true },
+    "sleep 60s",
+  ],
   ["a record without a status that is released is made again", { status: null, release: RELEASE }, "rebuild by bob"],
   [
     "released while it is deleted, it is made again first",
@@ -125,7 +131,21 @@ const ROWS: readonly (readonly [rule: string, about: Partial<TenantFacts>, decis
   [
     "◆ what the abandoned holder sent without a fence must have arrived",
     { release: RELEASE, holder: { ...ABANDONED, quietUntil: at(20) } },
+    `write held ${OLD}, Accepted (Quiescing until ${formatInstant(at(20))}: what went to receivers without fences may still arrive)`,
+  ],
+  [
+    "which is said once",
+    {
+      release: RELEASE,
+      status: heldTenant({ released: { ...ANSWERED, result: "Accepted" } }),
+      holder: { ...ABANDONED, quietUntil: at(20) },
+    },
     "sleep 20s",
+  ],
+  [
+    "what gave itself back because of the release was held",
+    { release: RELEASE, status: { ...FREE, unknown: { since: NOON, by: RELEASE.by } } },
+    `write free unknown by bob ${OLD}, Done`,
   ],
   [
     "then the tenant is free, at an unknown place",
@@ -186,7 +206,7 @@ const ROWS: readonly (readonly [rule: string, about: Partial<TenantFacts>, decis
 ];
 
 describe("one thing to do for a tenant's record", () => {
-  test("no row is lost", () => expect(ROWS).toHaveLength(36));
+  test("no row is lost", () => expect(ROWS).toHaveLength(39));
 
   test.each(ROWS)("%s", (_rule, about, decision) => {
     expect(say(decideTenant(facts(about), NOON))).toBe(decision);
