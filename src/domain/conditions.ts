@@ -65,20 +65,36 @@ const stallOf = (status: Status): string => (isDiverged(status) ? "Diverged" : s
 /** In one sentence, with the way out where the task does not go on by itself; empty where there is nothing to say. */
 function whyNotReady(status: Status, named: Named): string {
   const { waiting } = status;
-  if (isDiverged(status)) return `${waiting?.message}; ${waiting?.unblock}`;
+  if (isDiverged(status)) return withWayOut(waiting?.message ?? "", waiting?.unblock ?? "");
   return isStalled(status) ? whyStalled(status, named) : (waiting?.message ?? "");
 }
 
 function whyStalled(status: Status, named: Named): string {
-  if (status.abandoned !== null) return `abandoned by ${status.abandoned.by}: ${status.abandoned.reason}`;
+  if (status.abandoned !== null) return whyAbandoned(status.abandoned, status);
   const last = status.history.at(-1)?.reason ?? "";
   if (last === "Replay") {
     return 'executed before, and the tenant is elsewhere now; to run it again, delete it and create it with annotation turnout.dev/rerun: "NEW TEXT"';
   }
   const failure = status.failure?.message;
-  if (failure === undefined) return last;
+  if (failure === undefined) return ENDED.get(last) ?? last;
   const then = wayOut(status, named);
-  return then === null ? failure : `${failure.slice(0, MESSAGE - then.length - 2)}; ${then}`;
+  return then === null ? failure : withWayOut(failure, then);
+}
+
+/** The command is never the part that is cut. */
+const withWayOut = (why: string, then: string): string => `${why.slice(0, MESSAGE - then.length - 2)}; ${then}`;
+
+/** Ends that nobody is to blame for, in words. */
+const ENDED: ReadonlyMap<string, string> = new Map([
+  ["AllUndone", "undone: the tenant is where it was before"],
+  ["NothingClaimed", "stopped before anything was switched"],
+  ["CancelAsked", "cancelled before anything was switched"],
+  ["DeletionAsked", "deleted before anything was switched"],
+]);
+
+function whyAbandoned({ by, reason }: NonNullable<Status["abandoned"]>, { epoch }: Status): string {
+  const then = epoch === 0 ? "" : "; nobody knows where the tenant is: the next task must state spec.previous";
+  return `abandoned by ${by}: ${reason}${then}`;
 }
 
 /** What a person types once the cause is gone; null where the task is over. */
@@ -113,9 +129,15 @@ const summary = (issues: Status["issues"]): string =>
 
 function succeeded({ phase, history }: Status): Draft {
   if (phase === "Completed")
-    return condition("Succeeded", "True", phase, history.at(-1)?.reason === "DryRun" ? "dry run" : "");
+    return condition("Succeeded", "True", phase, NOTHING_DONE.get(history.at(-1)?.reason ?? ""));
   return condition("Succeeded", isTerminal(phase) ? "False" : "Unknown", phase);
 }
+
+/** Completed and nothing was touched. */
+const NOTHING_DONE: ReadonlyMap<string, string> = new Map([
+  ["DryRun", "dry run"],
+  ["AlreadyExecuted", "executed before, and the tenant is still there: nothing was done"],
+]);
 
 const paused = (status: Status): Draft => {
   const { phase, waiting } = status;

@@ -59,7 +59,7 @@ export const WAITING = {
   Diverged: {
     actor: "person",
     counts: false,
-    unblock: `kubectl patch tstate {tenantState} -n {namespace} --type=merge -p '{"spec":{"forceRelease":{"epoch":{epoch},"by":"YOU","reason":"WHY"}}}'`,
+    unblock: `see what the receivers hold, then give the tenant free: kubectl patch tstate {tenantState} -n {namespace} --type=merge -p '{"spec":{"forceRelease":{"epoch":{epoch},"by":"YOU","reason":"WHY"}}}'`,
   },
 } as const satisfies Readonly<Record<string, WaitingFact>>;
 export type WaitingReason = keyof typeof WAITING;
@@ -69,6 +69,12 @@ export const WAITING_REASONS = Object.keys(WAITING) as readonly WaitingReason[];
 export function unblock(reason: WaitingReason, facts: Readonly<Record<string, string>>): string {
   return filled(WAITING[reason].unblock, facts).slice(0, 512);
 }
+
+/** The same where the record to release is gone: it is made again, with the release in it. */
+export const remake = (facts: Readonly<Record<"tenantState" | "namespace" | "tenant" | "epoch", string>>): string =>
+  filled(REMAKE, facts);
+
+const REMAKE = `see what the receivers hold, then give the tenant free: echo '{"apiVersion":"turnout.dev/v1alpha1","kind":"TenantState","metadata":{"name":"{tenantState}","namespace":"{namespace}","finalizers":["turnout.dev/hold"]},"spec":{"tenantId":"{tenant}","forceRelease":{"epoch":{epoch},"by":"YOU","reason":"WHY"}}}' | kubectl create -f -`;
 
 const filled = (text: string, facts: Readonly<Record<string, string>>): string =>
   text.replaceAll(/\{([a-zA-Z]+)\}/g, (whole, name: string) => facts[name] ?? whole);

@@ -2,7 +2,7 @@ import { FAILURES, fault, type Fault } from "../lib/failures.ts";
 import { TransitionError } from "../lib/errors.ts";
 import { between, type Instant, type Millis, millisOf, plus } from "../lib/time.ts";
 import { mayEnter, type Phase, stageMayBecome, type StageState } from "./phase.ts";
-import { type Because, unblock, WAITING, type WaitingReason } from "./reasons.ts";
+import { type Because, remake, unblock, WAITING, type WaitingReason } from "./reasons.ts";
 import { PROTOCOL_VERSION, type StageEntry, type Status, type Waiting } from "./stored.ts";
 import type { TaskView } from "./task.ts";
 
@@ -117,19 +117,25 @@ export function waitFor(view: TaskView, status: Status, about: WaitAbout, now: I
     message,
     since: goesOn ? waiting.since : now,
     until,
-    unblock: unblock(about.reason, {
-      name: view.ref.name,
-      namespace: view.ref.namespace,
-      tenant: view.spec?.tenantId ?? "?",
-      tenantState: view.tenant.name,
-      stage: about.stage ?? "",
-      expect: expectOf(status),
-      retry: String(status.retried + 1),
-      epoch: String(view.tenant.status?.epoch ?? status.epoch),
-    }),
+    unblock: wayOut(view, status, about),
   };
   return { ...(goesOn ? status : stopWaiting(status, now)), waiting: next };
 }
+
+function wayOut(view: TaskView, status: Status, { reason, stage = "" }: WaitAbout): string {
+  const facts = {
+    name: view.ref.name,
+    namespace: view.ref.namespace,
+    tenant: view.spec?.tenantId ?? "?",
+    tenantState: view.tenant.name,
+    stage,
+    expect: expectOf(status),
+    retry: String(status.retried + 1),
+    epoch: String(view.tenant.status?.epoch ?? status.epoch),
+  };
+  return reason === "Diverged" && !view.tenant.exists ? remake(facts) : unblock(reason, facts);
+}
+
 interface WaitAbout {
   readonly reason: WaitingReason;
   readonly message: string;

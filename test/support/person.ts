@@ -26,7 +26,7 @@ export function conditionOf(task: Document, type: string): Shown {
 export function wayOut(task: Document): string {
   const waiting = at(task, "/status/waiting/unblock");
   const text = `${typeof waiting === "string" ? waiting : ""}\n${conditionOf(task, "Stalled").message}`;
-  const found = /kubectl (?:[^\n';]*'[^'\n]*'|[^\n';]+)/.exec(text);
+  const found = /echo '[^'\n]*' \| kubectl [^\n';]+|kubectl (?:[^\n';]*'[^'\n]*'|[^\n';]+)/.exec(text);
   if (found === null) throw new Error(`no command is named in: ${text}`);
   return found[0];
 }
@@ -44,7 +44,7 @@ export async function type(
   const filled = text
     .replaceAll("YOU", me)
     .replaceAll("WHY", "seen in the night")
-    .replace(/^kubectl/, kubectl);
+    .replace(/(?<=^|\| )kubectl/, kubectl);
   const { code, output } = await shell(filled);
   if (code !== 0) throw new Error(`${text}\n${output}`);
   return output;
