@@ -1,6 +1,7 @@
 import { canonicalJson, hexDigest } from "../lib/digest.ts";
 import { fault } from "../lib/failures.ts";
 import { formatFence, type Fence } from "../lib/fence.ts";
+import { own } from "../lib/own.ts";
 import { between, type Instant, millisOf, type Millis, plus } from "../lib/time.ts";
 import { basisFor, endpointName, freeze, mustSpec, mustStage } from "./basis.ts";
 import { type Effect, type Limits, limitsOf, opIdOf, type Planned, planStage, type UndoPart } from "./plan.ts";
@@ -173,7 +174,7 @@ export function ranSoFar({ ran, claim }: StageEntry, now: Instant): Millis {
 
 /** Approvals that stand before the stage waits never count (SEC-13). */
 export function presetOf(view: TaskView, stage: string): Readonly<Record<string, string>> {
-  const given = view.control.approvals[stage] ?? {};
+  const given = own(view.control.approvals, stage) ?? {};
   return Object.fromEntries(Object.entries(given).map(([user, approval]) => [user, approvalDigest(approval)]));
 }
 
@@ -219,7 +220,7 @@ function actOf(view: TaskView, status: Status, acting: Acting): Act {
     ran: entry.ran,
     age: ageOf(entry, now),
     onDrift: stage.onDrift,
-    approvals: fresh(view.control.approvals[stage.name] ?? {}, entry.preset),
+    approvals: fresh(own(view.control.approvals, stage.name) ?? {}, entry.preset),
     requestedBy: mustSpec(view).requestedBy,
     policiesMissing: view.policiesMissing,
     digest: status.plan?.digest ?? "",
@@ -280,7 +281,7 @@ interface Hindered {
 function hindrance(view: TaskView, status: Status, { stage, target, now }: Hindered): Decision | null {
   const name = endpointName(stage.config);
   if (name === null) return null;
-  const endpoint = view.settings.endpoints[name];
+  const endpoint = own(view.settings.endpoints, name);
   if (endpoint === undefined) {
     const message = `stage ${stage.name} needs endpoint ${name}, which is not in the operator's settings`;
     const about = { reason: "EndpointUnavailable", message, stage: stage.name, fresh: true } as const;
@@ -297,7 +298,7 @@ function hindrance(view: TaskView, status: Status, { stage, target, now }: Hinde
 /** Whether what the stage sends may take force after something later: its receiver checks no fence. */
 export function isUnfenced({ settings }: TaskView, { config }: StageSpec): boolean {
   const endpoint = endpointName(config);
-  return endpoint !== null && settings.endpoints[endpoint]?.fencing === "None";
+  return endpoint !== null && own(settings.endpoints, endpoint)?.fencing === "None";
 }
 
 /** Until when the attempt of `entry` that nobody knows about may still arrive, if nothing was sent after `now`. */

@@ -1,4 +1,5 @@
 import { fault } from "../lib/failures.ts";
+import { own } from "../lib/own.ts";
 import { between, formatDuration, type Instant, millisOf, type Millis, plus } from "../lib/time.ts";
 import { basisFor, effectOf, isHarmless, mustSpec, mustStage } from "./basis.ts";
 import { claim, isUnfenced, limitsFor, pollOf, presetOf, recoveryOf, rest, type Target } from "./claims.ts";
@@ -242,7 +243,7 @@ function skipOf(view: TaskView, { name, kind }: StageSpec, status: Status): Cont
   const waits = status.phase === "Failed" || (status.waiting !== null && status.phase !== "Pending");
   const isDue = entry !== undefined || waits;
   const may = isDue && kind !== "approval" && entry?.outcome !== "Unknown" && !refused && !policiesMissing;
-  return may ? control.skip[name] : undefined;
+  return may ? own(control.skip, name) : undefined;
 }
 
 /** The stage is next, waits or failed, and is told to be skipped: only a stronger command stands against it. */

@@ -1,5 +1,6 @@
 import { base32Digest, canonicalJson, hexDigest } from "../lib/digest.ts";
 import type { Json, JsonObject } from "../lib/json.ts";
+import { own } from "../lib/own.ts";
 import type { Lookup, Variable } from "./templates.ts";
 import { render, renderPath } from "./templates.ts";
 import {
@@ -148,7 +149,7 @@ export function planStage(basis: Basis, index: number, direction: Direction): Pl
     planVersion: direction === "Forward" ? basis.spec.plan.version : (basis.previous?.planVersion ?? 0),
     direction,
     placement: direction === "Forward" ? basis.spec.target : basis.previous,
-    endpoint: (name) => basis.settings.endpoints[name] ?? null,
+    endpoint: (name) => own(basis.settings.endpoints, name) ?? null,
     key: (source, where) => text(render(source, frozenOnly(forward)), where, source),
     path: (source, where) => text(renderPath(source, frozenOnly(forward)), where, source),
     forward: (value, where) => fill(value, where, forward),
@@ -189,34 +190,31 @@ const LATER: Variable = { is: "later" };
 const value = (found: Json): Variable => ({ is: "value", value: found });
 const unknown = (why: string): Variable => ({ is: "unknown", why });
 
-function descend(start: Json, names: readonly string[]): Variable {
-  let here: Json | undefined = start;
-  for (const name of names) {
-    if (typeof here !== "object" || here === null || !Object.hasOwn(here, name)) return unknown("no such variable");
-    here = (here as Readonly<Record<string, Json>>)[name];
-  }
-  return here === undefined ? unknown("no such variable") : value(here);
+function descend(here: Json, [name, ...rest]: readonly string[]): Variable {
+  if (name === undefined) return value(here);
+  const next = typeof here === "object" && here !== null ? own(here as JsonObject, name) : undefined;
+  return next === undefined ? unknown("no such variable") : descend(next, rest);
 }
 
 function outputOf(basis: Basis, index: number, names: readonly string[]): Variable {
-  const [stage = "", word, key = "", ...rest] = names;
+  const [name, word, key = "", ...rest] = names;
   if (word !== "outputs" || key === "" || rest.length > 0) return unknown("write stages.NAME.outputs.KEY");
-  const at = basis.spec.stages.findIndex((candidate) => candidate.name === stage);
-  if (at < 0 || at >= index) return unknown("only outputs of earlier stages can be read");
-  const kind = basis.kinds[basis.spec.stages[at]?.kind ?? ""];
-  if (kind?.outputs.includes(key) !== true) return unknown(`stage ${stage} has no output ${key}`);
-  const outputs = basis.outputs(stage);
+  const stage = basis.spec.stages.slice(0, index).find((candidate) => candidate.name === name);
+  if (stage === undefined) return unknown("only outputs of earlier stages can be read");
+  if (basis.kinds[stage.kind]?.outputs.includes(key) !== true)
+    return unknown(`stage ${stage.name} has no output ${key}`);
+  const outputs = basis.outputs(stage.name);
   if (outputs === "later") return LATER;
   const found = outputs[key];
-  return found === undefined ? unknown(`stage ${stage} left no ${key}`) : value(found);
+  return found === undefined ? unknown(`stage ${stage.name} left no ${key}`) : value(found);
 }
 
-const VARYING = new Set(["opId", "now", "stages", "direction"]);
+const VARYING = /^(?:opId|now|stages|direction)(?:\.|$)/;
 
 /** Keys decide what two stages and two tasks collide on, so they may hold only what is known when the plan is frozen. */
 function frozenOnly(lookup: Lookup): Lookup {
   return (name) =>
-    VARYING.has(name.split(".")[0] ?? "")
+    VARYING.test(name)
       ? { is: "unfit", why: "not allowed in a key or path: it is not fixed when the plan is frozen" }
       : lookup(name);
 }

@@ -1,3 +1,4 @@
+import { own } from "../lib/own.ts";
 import type { StagePlanner, UndoPart, PlanSettings } from "./plan.ts";
 import type { StageEntry, Status, TaskSpec } from "./stored.ts";
 import type { TaskView } from "./task.ts";
@@ -76,7 +77,7 @@ export function undoPlanOf(view: Pick<TaskView, "spec" | "kinds" | "settings">, 
 }
 
 const isUnfenced = (settings: PlanSettings, endpoint: unknown): boolean =>
-  typeof endpoint === "string" && settings.endpoints[endpoint]?.fencing === "None";
+  typeof endpoint === "string" && own(settings.endpoints, endpoint)?.fencing === "None";
 
 export const wasClaimed = (entry: StageEntry | undefined): boolean => entry !== undefined && entry.seq > 0;
 
