@@ -63,7 +63,11 @@ const stageEntry = z
       .describe("What others changed.")
       .meta(open)
       .optional(),
-    preset: map(text(16, "Digest."), 16, "Approvals that stood before the stage waited; they never count.").optional(),
+    preset: map(
+      text(16, "Digest."),
+      16,
+      "Approvals that stood before the stage waited, or were given while no policy vouched for names; they never count.",
+    ).optional(),
     skipped: z
       .strictObject({ by: text(128, "Who."), reason: text(256, "Why.") })
       .describe("Who skipped it.")

@@ -1,11 +1,13 @@
 import { backoffAfter } from "../lib/backoff.ts";
 import { FAILURES, fault, type Fault } from "../lib/failures.ts";
 import { type Instant, millisOf, plus } from "../lib/time.ts";
+import { deepEqual } from "../lib/deep-equal.ts";
 import { never } from "../lib/never.ts";
 import { mustStage } from "./basis.ts";
-import { limitsFor, quietAfter } from "./claims.ts";
+import { limitsFor, presetOf, quietAfter } from "./claims.ts";
 import { valueOf } from "./command-values.ts";
 import type { Limits } from "./plan.ts";
+import type { WaitingReason } from "./reasons.ts";
 import { attemptsUsed, enter, entryOf, stopWaiting, waitFor, withEntry, withFailure } from "./status.ts";
 import { fittingDrift, fittingOutputs, REASON } from "./sizes.ts";
 import { type Drift, type Outputs, type StageEntry, type Status } from "./stored.ts";
@@ -35,7 +37,12 @@ export function settle(view: TaskView, act: Act, outcome: Outcome | Found, now: 
     case "in-force":
       return done(from, outcome.outputs, entry.drift);
     case "waiting":
-      return waitFor(view, answered, { reason: outcome.reason, message: outcome.message, stage: act.stage }, now);
+      return waitFor(
+        view,
+        withoutForged(from, outcome.reason),
+        { reason: outcome.reason, message: outcome.message, stage: act.stage },
+        now,
+      );
     case "retryable":
       return tryAgain(from, outcome.fault, outcome.after, reached(from, outcome, doubtAfter(from, outcome.fault)));
     case "not-in-force":
@@ -66,6 +73,13 @@ interface Settling {
   readonly entry: StageEntry;
   readonly limits: Limits;
   readonly now: Instant;
+}
+
+/** Approvals given while no policy vouched for the names never count, also when the policies are back (SEC-14). */
+function withoutForged({ view, act, entry }: Settling, reason: WaitingReason): Status {
+  if (reason !== "AdmissionPolicyMissing") return view.status;
+  const preset = { ...entry.preset, ...presetOf(view, act.stage) };
+  return deepEqual(preset, entry.preset) ? view.status : withEntry(view.status, { ...entry, preset });
 }
 
 /** What the gate said of the approvals it weighed; the same status where that was said before. */

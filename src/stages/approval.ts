@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { fault } from "../lib/failures.ts";
-import { formatDuration, millisOf } from "../lib/time.ts";
+import { formatDuration, type Millis, millisOf, seconds } from "../lib/time.ts";
 import type { PlanContext } from "../domain/plan.ts";
 import type { Approval } from "../domain/stored.ts";
 import type { ApprovalAnswer, Outcome } from "../domain/task.ts";
@@ -98,18 +98,24 @@ function weigh(call: Call): Outcome {
     return { is: "terminal", fault: fault("ApprovalExpired", { stage, expires }) };
   }
   const again = inputs.expires === null ? null : millisOf(inputs.expires - call.age);
-  if (all.length > 0 && call.policiesMissing) return { ...policyMissing(stage), again };
+  if (call.policiesMissing) return policyMissing(stage, again);
   const message = `stage ${stage} waits for ${inputs.quorum - yes.length} of ${inputs.quorum} approvals`;
   const answer = answerOf(call, yes.length);
   const waiting = { is: "waiting", again, reason: "AwaitingApproval", message, memo: null } as const;
   return answer === null ? waiting : { ...waiting, answer };
 }
 
-function policyMissing(stage: string): Outcome & { readonly is: "waiting" } {
-  const reason = "AdmissionPolicyMissing: nothing vouches for the names";
+/** No version of the task tells that the policies are back. */
+const ASK_AGAIN = seconds(5);
+
+/** What was given meanwhile may be forged: settle keeps it from ever counting. */
+function policyMissing(stage: string, expires: Millis | null): Outcome {
+  const reason =
+    "AdmissionPolicyMissing: nothing vouches for the names; with the policies back, give it again with another comment";
   const message = `stage ${stage}: the admission policies that force names in approvals are missing or do not deny`;
-  const answer: ApprovalAnswer = { result: "Accepted", reason };
-  return { is: "waiting", again: null, reason: "AdmissionPolicyMissing", message, memo: null, answer };
+  const answer: ApprovalAnswer = { result: "Rejected", reason };
+  const again = expires === null ? ASK_AGAIN : millisOf(Math.min(expires, ASK_AGAIN));
+  return { is: "waiting", again, reason: "AdmissionPolicyMissing", message, memo: null, answer };
 }
 
 /** What those are told who gave their approval; null where nobody did. */

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { fault, type FailureCode, FAILURES, type Fault } from "../../src/lib/failures.ts";
 import { millisOf, seconds } from "../../src/lib/time.ts";
+import { approvalDigest } from "../../src/domain/claims.ts";
 import { decide } from "../../src/domain/decide.ts";
 import { settle } from "../../src/domain/settle.ts";
 import { entryOf } from "../../src/domain/status.ts";
@@ -339,6 +340,17 @@ describe("waiting under a claim", () => {
       reason: "bob: is not an approver",
       at: at(2),
     });
+  });
+
+  test("[SEC-14] what was given while no policy vouched for names never counts, and is kept once", () => {
+    const { view, act } = claimed({ kind: "approval", about: { stages: { one: "Running" } } });
+    const forged = { ...view, control: { ...view.control, ...given } };
+    const missing: Outcome = { ...WAITING, reason: "AdmissionPolicyMissing" };
+    const kept = { bob: approvalDigest(given.approvals.one.bob) };
+    const first = settle(forged, act, missing, at(2));
+    expect(entryOf(first, "one")?.preset).toEqual(kept);
+    expect(settle({ ...forged, status: first }, act, missing, at(9))).toBe(first);
+    expect(entryOf(settle(forged, act, WAITING, at(2)), "one")?.preset).toEqual({});
   });
 
   test("[L8] said once", () => {

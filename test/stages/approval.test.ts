@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import type { Approval } from "../../src/domain/stored.ts";
 import type { Outcome } from "../../src/domain/task.ts";
 import type { JsonObject } from "../../src/lib/json.ts";
-import { millisOf, minutes } from "../../src/lib/time.ts";
+import { millisOf, minutes, seconds } from "../../src/lib/time.ts";
 import { STAGES } from "../../src/stages/registry.ts";
 import { mustPlan, refusals, undecodable } from "../support/stage-rig-plan.ts";
 import { openStage } from "../support/stage-rig.ts";
@@ -171,18 +171,20 @@ describe("[SEC-14] without the policies that force names", () => {
     for (const approvals of [{ ann: yes() }, { ann: no() }]) {
       expect(await weigh({}, { ...missing, approvals })).toMatchObject({
         is: "waiting",
-        again: null,
+        again: seconds(5),
         reason: "AdmissionPolicyMissing",
-        answer: { result: "Accepted", reason: expect.stringMatching(/^AdmissionPolicyMissing/) as string },
+        answer: { result: "Rejected", reason: expect.stringMatching(/^AdmissionPolicyMissing/) as string },
       });
     }
   });
-  test("it waits as ever while nothing was given", async () => {
-    expect(await weigh({}, missing)).toMatchObject({ reason: "AwaitingApproval" });
+  test("it goes on asking whether they are back, also when what was given does not count any more", async () => {
+    expect(await weigh({}, missing)).toMatchObject({ reason: "AdmissionPolicyMissing", again: seconds(5) });
   });
   test("it still expires", async () => {
     const asked = { ...missing, approvals: { ann: yes() } };
-    expect(await weigh({ expires: "1h" }, { ...asked, age: minutes(45) })).toMatchObject({ again: minutes(15) });
+    expect(await weigh({ expires: "1h" }, { ...asked, age: millisOf(minutes(60) - 500) })).toMatchObject({
+      again: millisOf(500),
+    });
     expect(await weigh({ expires: "1h" }, { ...asked, age: minutes(60) })).toMatchObject({
       is: "terminal",
       fault: { code: "ApprovalExpired" },
