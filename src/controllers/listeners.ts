@@ -1,7 +1,7 @@
 import { between, type Millis } from "../lib/time.ts";
 import { sidesOf } from "../domain/backward.ts";
 import { isTerminal } from "../domain/phase.ts";
-
+import { type StageEnd, stageEnds } from "../domain/stage-ends.ts";
 import { formatFence } from "../lib/fence.ts";
 import type { CommandField, StageEntry, Status } from "../domain/stored.ts";
 import type { TaskView } from "../domain/task.ts";
@@ -67,7 +67,7 @@ export function metricsListener(metrics: Metrics): Listener {
   return (before, after, view) => {
     for (const { to } of after.history.slice(historyLength(before, after)))
       metrics.count("turnout_task_transitions_total", { to });
-    for (const entry of changed(before, after)) countStage(entry, view, metrics);
+    for (const end of stageEnds(before, after)) countStage(end, view, metrics);
     countWait(before, after, metrics);
     for (const [verb, answer] of Object.entries(after.commands)) {
       const told = before?.commands[verb as CommandField];
@@ -83,17 +83,10 @@ export function metricsListener(metrics: Metrics): Listener {
   };
 }
 
-function countStage(entry: StageEntry, view: TaskView, metrics: Metrics): void {
-  const kind = view.spec?.stages.find(({ name }) => name === entry.name)?.kind ?? "unknown";
-  const outcome = entry.state;
-  if (outcome !== "Completed" && outcome !== "Failed" && outcome !== "Skipped" && outcome !== "RolledBack") return;
-  metrics.count("turnout_stage_attempts_total", { kind, outcome }, entry.attempts);
-  if (entry.startedAt === null || entry.finishedAt === null) return;
-  metrics.observe(
-    "turnout_stage_duration_seconds",
-    { kind, outcome },
-    inSeconds(between(entry.startedAt, entry.finishedAt)),
-  );
+function countStage({ entry, as, attempts, took }: StageEnd, view: TaskView, metrics: Metrics): void {
+  const labels = { kind: view.spec?.stages.find(({ name }) => name === entry.name)?.kind ?? "unknown", outcome: as };
+  metrics.count("turnout_stage_attempts_total", labels, attempts);
+  if (took !== null) metrics.observe("turnout_stage_duration_seconds", labels, inSeconds(took));
 }
 
 function countWait(before: Status | null, after: Status, metrics: Metrics): void {

@@ -1,5 +1,7 @@
 import { between, formatDuration } from "../lib/time.ts";
+import { never } from "../lib/never.ts";
 import { EVENTS, type EventReason } from "./reasons.ts";
+import { type StageEnd, stageEnds } from "./stage-ends.ts";
 import type { Phase } from "./phase.ts";
 import type { HistoryEntry, StageEntry, Status, TaskSpec } from "./stored.ts";
 
@@ -73,35 +75,29 @@ function newHistory(before: Status | null, after: Status): readonly HistoryEntry
 }
 
 function stageDrafts(before: Status | null, after: Status): readonly (readonly [EventReason, string])[] {
-  return after.stages.flatMap((entry): readonly (readonly [EventReason, string])[] => {
-    const old = before?.stages.find(({ name }) => name === entry.name);
-    if (old?.state === entry.state) return [];
-    if (entry.state === "Completed") return [["StageCompleted", `stage ${entry.name} Completed, ${effort(entry)}`]];
-    if (entry.state === "Skipped")
-      return [
-        [
-          "StageCompleted",
-          `stage ${entry.name} Skipped by ${entry.skipped?.by ?? "?"}: ${entry.skipped?.reason ?? ""}`,
-        ],
-      ];
-    if (entry.state === "Failed")
-      return [
-        [
-          "StageFailed",
-          `stage ${entry.name} Failed, ${effort(entry)}: ${after.failure?.message ?? ""}${instances(entry, after)}`,
-        ],
-      ];
-    return [];
+  return stageEnds(before, after).flatMap((end): readonly (readonly [EventReason, string])[] => {
+    const { entry } = end;
+    switch (end.as) {
+      case "Completed":
+        return [["StageCompleted", `stage ${entry.name} Completed, ${effort(end)}`]];
+      case "Skipped": {
+        const { by = "?", reason = "" } = entry.skipped ?? {};
+        return [["StageCompleted", `stage ${entry.name} Skipped by ${by}: ${reason}`]];
+      }
+      case "Failed": {
+        const why = `${after.failure?.message ?? ""}${instances(entry, after)}`;
+        return [["StageFailed", `stage ${entry.name} Failed, ${effort(end)}: ${why}`]];
+      }
+      case "RolledBack":
+        return [];
+      default:
+        return never(end.as);
+    }
   });
 }
 
-function effort(entry: StageEntry): string {
-  const took =
-    entry.startedAt === null || entry.finishedAt === null
-      ? ""
-      : ` in ${formatDuration(between(entry.startedAt, entry.finishedAt))}`;
-  return `attempts ${entry.attempts}${took}`;
-}
+const effort = ({ attempts, took }: StageEnd): string =>
+  `attempts ${attempts}${took === null ? "" : ` in ${formatDuration(took)}`}`;
 
 const instances = (entry: StageEntry, status: Status): string =>
   entry.failures.length === 0

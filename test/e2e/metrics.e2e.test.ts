@@ -71,6 +71,7 @@ describe("after two switches that complete, one that rolls back, and one that wa
     expect(count("turnout_stage_duration_seconds", { kind: "http", outcome: "Completed" })).toBe(3);
     expect(count("turnout_stage_duration_seconds", { outcome: "RolledBack" })).toBe(3);
     expect(count("turnout_stage_duration_seconds", { kind: "redis", outcome: "Failed" })).toBe(1);
+    expect(seen.sum("turnout_stage_attempts_total", { kind: "redis", outcome: "Failed" })).toBe(1);
     expect(seen.sum("turnout_stage_attempts_total", { kind: "verify" })).toBeGreaterThanOrEqual(2);
     expect(count("turnout_task_duration_seconds", { outcome: "Completed" })).toBe(2);
     expect(count("turnout_task_duration_seconds", { outcome: "RolledBack" })).toBe(1);

@@ -42,7 +42,7 @@ export const METRICS = {
   turnout_stage_attempts_total: {
     kind: "counter",
     labels: ["kind", "outcome"],
-    help: "Attempts of stages that settled.",
+    help: "Attempts of stages that settled; of an undo those of its last part.",
   },
   turnout_rollbacks_total: {
     kind: "counter",
