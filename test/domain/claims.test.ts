@@ -392,6 +392,7 @@ describe("receivers without fences", () => {
     expect(say(asked)).toBe("run check/verify: Claimed");
     const seen = withStored(view, {
       ...view.status,
+      seq: 2,
       stages: [
         ...view.status.stages,
         anEntry(aStage("check", "look"), { state: "RollingBack", part: "verify", undone: ["verify"] }, 2),
@@ -404,6 +405,7 @@ describe("receivers without fences", () => {
   test("the latest of all counts", () => {
     const view = aTask({ pipeline, stages: { first: quiet, second: { state: "Completed", quietUntil: at(40) } } });
     expect(quietUntil(view.status, null)).toBe(at(40));
+    expect(quietUntil({ ...view.status, stages: view.status.stages.toReversed() }, null)).toBe(at(40));
     expect(quietUntil(aTask().status, null)).toBeNull();
   });
 });

@@ -53,6 +53,8 @@ const inPhase = (phase: Phase, about: About = {}): TaskView =>
     status: { ...(phase === "Failed" || phase === "RollbackFailed" ? { failure } : {}), ...about.status },
   });
 
+const SPEC_ISSUE = { severity: "error", path: "spec.tenantId", value: "", message: "is required" } as const;
+
 describe("divergence", () => {
   const READ = "read tenant: MustReadTenant";
   const SAYS = "write Running: Diverged";
@@ -81,6 +83,28 @@ describe("divergence", () => {
       "[S14] the plan is not the one that was frozen",
       { stages: { route: "Completed" }, status: { plan: aPlan(aSpec({ onFailure: "Rollback" })) } },
       SAYS,
+    ],
+    [
+      "[S30] claims without a plan: nobody knows how to undo them",
+      { stages: { route: "Completed" }, status: { plan: null } },
+      SAYS,
+    ],
+    [
+      "[S30] even where a person asks for the rollback that would have nothing to go by",
+      { stages: { route: "Completed" }, status: { plan: null }, control: { rollback: true } },
+      SAYS,
+    ],
+    ["[S30] claims without an epoch", { stages: { route: "Completed" }, status: { epoch: 0 } }, SAYS],
+    ["[S30] a journal that lost its entries", { stages: { route: "Completed" }, status: { stages: [] } }, SAYS],
+    [
+      "[S30] a seq below that of a claim",
+      { stages: { route: "Completed", notify: "Completed" }, status: { seq: 1 } },
+      SAYS,
+    ],
+    [
+      "a spec that never decoded has no history to lose",
+      { phase: "Created", status: {}, view: { spec: null, issues: [SPEC_ISSUE] } },
+      "write ValidationFailed: SpecInvalid",
     ],
     [
       "◆ [S30] a lock that seems lost is read before anything is said",
@@ -128,7 +152,7 @@ describe("divergence", () => {
     ],
     ["before the first claim the lock may be anybody's", { phase: "Pending" }, "finalizer: HoldFinalizer"],
   ];
-  test("no row is lost", () => expect(ROWS).toHaveLength(15));
+  test("no row is lost", () => expect(ROWS).toHaveLength(21));
   test.each(ROWS)("%s", (_rule, about, decision) => expect(say(decided(aTask(about), NOON))).toBe(decision));
 
   test("[S30] once said it stays, without writes and effects, whatever is asked", () => {

@@ -220,8 +220,9 @@ function aStatus(phase: Phase, spec: TaskSpec, { stages = {}, status = {} }: Abo
     return given === "Pending" ? [] : [given];
   });
   const named = spec.stages.filter(({ name }) => (stages[name] ?? "Pending") !== "Pending");
-  const claimed = entries.length;
-  const running = claimed > 0 || phase === "Running" || phase === "Failed";
+  const journal = entries.map((given, i) => anEntry(named[i] as StageSpec, given, i + 1));
+  const seq = Math.max(0, ...journal.map((entry) => entry.seq));
+  const running = entries.length > 0 || phase === "Running" || phase === "Failed";
   const back = phase === "RollingBack" || phase === "RollbackFailed" || phase === "RolledBack";
   return {
     ...freshStatus(3),
@@ -230,9 +231,9 @@ function aStatus(phase: Phase, spec: TaskSpec, { stages = {}, status = {} }: Abo
     turnedBackBy: back ? "Rollback" : null,
     startedAt: running ? NOON : null,
     plan: running ? aPlan(spec) : null,
-    epoch: claimed > 0 ? EPOCH : 0,
-    seq: claimed,
-    stages: entries.map((given, i) => anEntry(named[i] as StageSpec, given, i + 1)),
+    epoch: seq > 0 ? EPOCH : 0,
+    seq,
+    stages: journal,
     instances: [],
     ...status,
   };
