@@ -107,6 +107,8 @@ export async function compose(options: OperatorOptions, seams: Seams): Promise<O
   const parts: Parts = { ...partsOf(options, seams, { tools, api, effects }), health, log, metrics };
   feedMetrics({ metrics, caches: parts.caches, log, time: api.time, loopDelay: seams.loopDelay });
   const close = async (): Promise<void> => {
+    // What they hold for later would keep the process: the next sweep is minutes away.
+    for (const queue of [parts.caches.taskQueue, parts.caches.tenantQueue, parts.caches.sweepQueue]) queue.close();
     await parts.events.close(seconds(2));
     await effects.close();
     await api.transport.close();
