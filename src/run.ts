@@ -13,7 +13,7 @@ const USAGE = `turnout: the operator
   --namespace NS      only tasks of this namespace (default: all)
   --identity NAME     lease identity (default: POD_NAME, else host name and a random part)
 
-Exit codes: 0 stopped as asked, 1 failed, 2 wrong arguments or settings, 130 stopped at once by a second signal.
+Exit codes: 0 stopped as asked, 1 failed, 2 wrong arguments, settings or kubeconfig, 130 stopped at once by a second signal.
 `;
 
 interface Arguments {
@@ -56,7 +56,11 @@ export async function runOperator(args: readonly string[], seams: Seams): Promis
   try {
     return await run(args, seams);
   } catch (error) {
-    console.error(error instanceof ConnectionError ? error.message : error);
+    if (error instanceof ConnectionError) {
+      console.error(`${error.message}; nothing was started`);
+      return 2;
+    }
+    console.error(error);
     return 1;
   }
 }
@@ -70,8 +74,9 @@ async function run(args: readonly string[], seams: Seams): Promise<number> {
     return 2;
   }
   if (given === null) {
-    console.error(USAGE);
-    return args.includes("--help") || args.includes("-h") ? 0 : 2;
+    const asked = args.includes("--help") || args.includes("-h");
+    console.error(asked ? USAGE : `--settings is missing\n\n${USAGE}`);
+    return asked ? 0 : 2;
   }
   const loaded = await loadSettings(given.settings);
   if (!loaded.ok) {
@@ -79,16 +84,18 @@ async function run(args: readonly string[], seams: Seams): Promise<number> {
     for (const problem of loaded.problems) console.error(`  ${formatProblem(problem)}`);
     return 2;
   }
+  const connection = loadConnection(given.choice);
   const operator = await compose(
     {
-      connection: loadConnection(given.choice),
+      connection,
       settings: loaded.settings,
       namespace: given.namespace,
       identity: given.identity,
     },
     seams,
   );
-  operator.log.info({ identity: given.identity, listen: operator.health.address }, "started");
+  const { origin, user } = connection;
+  operator.log.info({ identity: given.identity, listen: operator.health.address, apiServer: origin, user }, "started");
   await operator.run(untilSignalled());
   return 0;
 }
