@@ -2,9 +2,10 @@ import { SWITCH_TASKS } from "../../src/api/group.ts";
 import type { KubeClient } from "../../src/kube/client.ts";
 import type { KubeObject } from "../../src/kube/resource.ts";
 import { systemClock } from "../../src/kube/clock.ts";
+import { fanOut } from "../../src/stages/stage.ts";
 import { median } from "./figures.ts";
+import { createNamespace, createTask, POINT } from "./tasks.ts";
 
-const POINT = { class: "api/status", subject: null } as const;
 const IN_FLIGHT = 16;
 
 /**
@@ -25,6 +26,27 @@ export async function rawCeiling(client: KubeClient, objects: readonly KubeObjec
     }),
   );
   return written / ((systemClock.monotonic() - started) / 1000);
+}
+
+/** `count` tasks with the status of `model`, in a namespace of their own that no operator watches. */
+export async function rawTasks(
+  client: KubeClient,
+  model: KubeObject,
+  count: number,
+): Promise<readonly [KubeObject, ...KubeObject[]]> {
+  const namespace = `${model.metadata.namespace ?? ""}-raw`;
+  await createNamespace(client, namespace);
+  const make = async (i: number): Promise<KubeObject> => {
+    const made = await createTask(client, { namespace, name: `raw-${i}` }, { stages: 12, gather: 0 });
+    return client.replaceStatus(SWITCH_TASKS, { ...made, status: model["status"] }, { point: POINT });
+  };
+  const first = await make(0);
+  const others = await fanOut(
+    Array.from({ length: count - 1 }, (_, i) => i + 1),
+    4,
+    make,
+  );
+  return [first, ...others];
 }
 
 /** RTTw: milliseconds of one write when nothing else runs (median of `count`). */

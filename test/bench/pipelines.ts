@@ -1,20 +1,17 @@
-import { writeFile } from "node:fs/promises";
-import { join } from "node:path";
-import { startOperator } from "../../deployment/demo/children.ts";
 import type { Machine } from "../../deployment/local/machine.ts";
 import { until } from "../../deployment/local/poll.ts";
 import { SWITCH_TASKS } from "../../src/api/group.ts";
 import { fieldsOf, textOf } from "../../src/api/wire.ts";
 import { fanOut } from "../../src/stages/stage.ts";
-import { millisOf, minutes } from "../../src/lib/time.ts";
-import { createStore } from "../../src/kube/store.ts";
-import { openReflector } from "../../src/kube/reflector.ts";
-import { systemClock, systemRng } from "../../src/kube/clock.ts";
+import { minutes } from "../../src/lib/time.ts";
+import { systemClock } from "../../src/kube/clock.ts";
 import type { KubeObject } from "../../src/kube/resource.ts";
 import type { BenchCluster } from "./cluster.ts";
-import { rawCeiling, writeRoundTrip } from "./ceiling.ts";
+import { rawCeiling, rawTasks, writeRoundTrip } from "./ceiling.ts";
 import { type Figure, median } from "./figures.ts";
+import { startBenchOperator, waitFor } from "./operator.ts";
 import { cpuSeconds, foreignCpuSeconds } from "./proc.ts";
+import { createNamespace, createTask, createTasks, isOver, watchTasks } from "./tasks.ts";
 
 export interface Size {
   readonly repeat: number;
@@ -109,20 +106,8 @@ async function oneRun(
   { tasks, name }: Size & { readonly name: string },
 ): Promise<Run> {
   const { client } = cluster;
-  await client.create(NAMESPACES, { metadata: { name } }, { point: POINT });
-  const settings = join(cluster.environment.stateDir, `${name}.json`);
-  await writeFile(settings, JSON.stringify(SETTINGS));
-  const kubeconfig = cluster.env["KUBECONFIG_OPERATOR"] ?? "";
-  const log = join(cluster.environment.stateDir, `${name}.log`);
-  const operator = await startOperator(
-    {
-      bundle: "dist/turnout.mjs",
-      args: ["--settings", settings, "--kubeconfig", kubeconfig, "--namespace", name, "--identity", name],
-      env: {},
-      log,
-    },
-    machine,
-  );
+  await createNamespace(client, name);
+  const operator = await startBenchOperator(cluster, machine, { name });
   try {
     const alone = await oneAlone(cluster, machine, name);
     const samples = await samplesFor(cluster, name);
@@ -136,42 +121,12 @@ async function oneRun(
   }
 }
 
-const POINT = { class: "api/create", subject: null } as const;
-const NAMESPACES = { group: "", version: "v1", plural: "namespaces", kind: "Namespace", namespaced: false } as const;
-const SETTINGS = {
-  operator: {
-    log: { level: "info" },
-    listen: { host: "127.0.0.1", port: 0 },
-    leaderElection: { enabled: false },
-    limits: { claimed: 10_000, acts: 1000 },
-    ceiling: { cidrs: ["127.0.0.0/8"], ports: [] },
-  },
-  endpoints: [],
-};
-
-function manifest(
-  name: string,
-  namespace: string,
-  gather: number,
-): { readonly metadata: { readonly name: string; readonly namespace: string } } {
-  const noop = Array.from({ length: STAGES }, (_, i) => ({ name: `stage-${i}`, wait: { duration: "0s" } }));
-  return {
-    metadata: { name, namespace },
-    spec: {
-      tenantId: name,
-      plan: { id: 1, version: 42 },
-      target: { deployUnit: { id: 2, name: "green", version: 7 } },
-      stages: gather === 0 ? noop : [{ name: "gather", wait: { duration: `${gather}s` } }, ...noop],
-    },
-  } as never;
-}
-
 /** Milliseconds from the first claim to the last settle of a single task, as a watcher beside the operator sees them. */
 async function oneAlone({ client }: BenchCluster, machine: Machine, namespace: string): Promise<number> {
   const took: number[] = [];
   for (let i = 0; i < 7; i += 1) {
     const name = `alone-${i}`;
-    await client.create(SWITCH_TASKS, manifest(name, namespace, 0), { point: POINT });
+    await createTask(client, { namespace, name }, { stages: STAGES, gather: 0 });
     const done = await until(
       async () => {
         const task = await client.get(SWITCH_TASKS, { namespace, name });
@@ -186,10 +141,8 @@ async function oneAlone({ client }: BenchCluster, machine: Machine, namespace: s
   return median(took.slice(1));
 }
 
-/** Objects as they are in the middle of the pipeline, in a namespace that no operator watches. */
+/** Objects as they are in the middle of the pipeline. */
 async function samplesFor({ client }: BenchCluster, namespace: string): Promise<readonly KubeObject[]> {
-  const raw = `${namespace}-raw`;
-  await client.create(NAMESPACES, { metadata: { name: raw } }, { point: POINT });
   const model = await client.get(SWITCH_TASKS, { namespace, name: "alone-1" });
   const status = fieldsOf(model["status"]);
   const half = {
@@ -198,18 +151,7 @@ async function samplesFor({ client }: BenchCluster, namespace: string): Promise<
     stages: (status["stages"] as readonly unknown[]).slice(0, STAGES / 2),
     conditions: (status["conditions"] as readonly unknown[]).slice(0, 6 + STAGES / 2),
   };
-  return fanOut(
-    Array.from({ length: 16 }, (_, i) => i),
-    4,
-    async (i) => {
-      const made = await client.create(SWITCH_TASKS, manifest(`raw-${i}`, raw, 0), { point: POINT });
-      return client.replaceStatus(
-        SWITCH_TASKS,
-        { ...made, status: half },
-        { point: { class: "api/status", subject: null } },
-      );
-    },
-  );
+  return rawTasks(client, { ...model, status: half }, 16);
 }
 
 const fresh = ({ client }: BenchCluster, samples: readonly KubeObject[]): Promise<readonly KubeObject[]> =>
@@ -231,61 +173,23 @@ async function manyAtOnce(
 ): Promise<Pick<Run, "rate" | "perStage" | "cpuPerWrite" | "foreign">> {
   const { client } = cluster;
   const written = await cluster.statusWrites();
-  const phases = new Map<string, { done: number; over: boolean }>();
-  const store = createStore();
-  const reflector = openReflector({
-    client,
-    resource: SWITCH_TASKS,
-    namespace,
-    store,
-    clock: systemClock,
-    rng: systemRng,
-    log: { info: () => {}, warn: () => {}, error: () => {} },
-    on: {
-      upsert: (task) => {
-        if (task.metadata.name.startsWith("alone")) return;
-        const status = fieldsOf(task["status"]);
-        const done = Number((textOf(status["progress"]) ?? "0").split("/")[0]);
-        phases.set(task.metadata.name, { done, over: textOf(status["phase"]) === "Completed" });
-      },
-      gone: () => {},
-      synced: () => {},
-      rewound: () => {},
-    },
-  });
-  try {
-    const names = Array.from({ length: tasks }, (_, i) => `crowd-${String(i).padStart(5, "0")}`);
-    await fanOut(names, 8, (name) =>
-      client.create(SWITCH_TASKS, manifest(name, namespace, GATHER_SECONDS), { point: POINT }),
-    );
-    const count = (right: (task: { done: number; over: boolean }) => boolean): number =>
-      [...phases.values()].filter(right).length;
-    const wait = (what: string, right: () => boolean): Promise<unknown> =>
-      until(() => right(), {
-        clock: machine.clock,
-        timeout: minutes(10),
-        every: millisOf(20),
-        what,
-        signal: machine.signal,
-      });
-    // From the first stage behind the gathering one until a tenth is over: all that counts is midway.
-    await wait("the first tasks to go on", () => count(({ done }) => done >= 1) > tasks * 0.02);
-    const start = await measure(cluster, operator);
-    await wait("the last tasks to come to their end", () => count(({ over }) => over) > tasks * 0.9);
-    const stop = await measure(cluster, operator);
-    await wait("every task to complete", () => count(({ over }) => over) === tasks);
-    const seconds = (stop.at - start.at) / 1000;
-    const writes = stop.writes - start.writes;
-    const all = (await cluster.statusWrites()) - written;
-    return {
-      rate: writes / seconds,
-      perStage: (all - tasks * BESIDE_STAGES) / ((STAGES + 1) * tasks),
-      cpuPerWrite: (1000 * (stop.cpu - start.cpu)) / writes,
-      foreign: Math.max(0, stop.foreign - start.foreign) / seconds / 2,
-    };
-  } finally {
-    await reflector.close();
-  }
+  await using watcher = await watchTasks(client, namespace);
+  await createTasks(client, namespace, { count: tasks, stages: STAGES, gather: GATHER_SECONDS });
+  // From the first stages behind the gathering one until a tenth is left: all that counts is midway.
+  await waitFor("the first tasks to go on", () => watcher.count(({ done }) => done >= 1) > tasks * 0.02, { machine });
+  const start = await measure(cluster, operator);
+  await waitFor("the last tasks to come to their end", () => watcher.count(isOver) > tasks * 0.9, { machine });
+  const stop = await measure(cluster, operator);
+  await waitFor("every task to complete", () => watcher.count(isOver) === tasks, { machine });
+  const seconds = (stop.at - start.at) / 1000;
+  const writes = stop.writes - start.writes;
+  const all = (await cluster.statusWrites()) - written;
+  return {
+    rate: writes / seconds,
+    perStage: (all - tasks * BESIDE_STAGES) / ((STAGES + 1) * tasks),
+    cpuPerWrite: (1000 * (stop.cpu - start.cpu)) / writes,
+    foreign: Math.max(0, stop.foreign - start.foreign) / seconds / 2,
+  };
 }
 
 /** Writes of a task that belong to no stage: the initial status, what the gathering wait waits for, and the +1 of N+1. */

@@ -1,0 +1,58 @@
+import { SWITCH_TASKS } from "../../src/api/group.ts";
+import { fieldsOf, textOf } from "../../src/api/wire.ts";
+import { systemClock } from "../../src/kube/clock.ts";
+import type { Machine } from "../../deployment/local/machine.ts";
+import { rawTasks, writeRoundTrip } from "./ceiling.ts";
+import type { BenchCluster } from "./cluster.ts";
+import { type Figure, median, quantile } from "./figures.ts";
+import { startBenchOperator } from "./operator.ts";
+import { createNamespace, createTask, POINT, watchTasks } from "./tasks.ts";
+
+const NAME = "bench-latency";
+const TASK = { namespace: NAME, name: "commanded" };
+const WARM = 10;
+
+/** P4: a person patches `paused`; until a watcher sees it answered Done, with nothing else running. */
+export async function latency(
+  cluster: BenchCluster,
+  machine: Machine,
+  { commands }: { readonly commands: number },
+): Promise<readonly Figure[]> {
+  const { client } = cluster;
+  await createNamespace(client, NAME);
+  const operator = await startBenchOperator(cluster, machine, { name: NAME });
+  const asked = new Map<string, () => void>();
+  const entered = (phase: string): Promise<void> => new Promise((resolve) => void asked.set(phase, resolve));
+  await using _watcher = await watchTasks(client, NAME, (task) =>
+    asked.get(textOf(fieldsOf(task["status"])["phase"]) ?? "")?.(),
+  );
+  try {
+    const running = entered("Running");
+    await createTask(client, TASK, { stages: 1, gather: 3600 });
+    await running;
+    const [raw] = await rawTasks(client, await client.get(SWITCH_TASKS, TASK), 1);
+    const { median: rtt } = await writeRoundTrip(client, raw, 200);
+    const took: number[] = [];
+    for (let turn = 0; turn < WARM + commands; turn += 1) {
+      const paused = turn % 2 === 0;
+      const answered = entered(paused ? "Paused" : "Running");
+      const since = systemClock.monotonic();
+      await client.mergePatch(SWITCH_TASKS, TASK, { spec: { control: { paused } } }, { point: POINT });
+      await answered;
+      if (turn >= WARM) took.push(systemClock.monotonic() - since);
+    }
+    const ratios = took.map((one) => one / rtt);
+    return [figure("p50", median(ratios), 2.2), figure("p99", quantile(ratios, 0.99), 4)];
+  } finally {
+    await operator.stop();
+  }
+}
+
+const figure = (which: string, value: number, goal: number): Figure => ({
+  id: "P4",
+  what: `kubectl patch of paused → answered, idle, ${which}`,
+  goal: `≤ ${goal}`,
+  values: [value],
+  unit: "RTTw",
+  holds: value <= goal,
+});
