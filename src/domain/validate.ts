@@ -1,6 +1,6 @@
-import { planStage, type Basis } from "./plan.ts";
+import { planStage, type Basis, type UndoPart } from "./plan.ts";
 import { parseHost } from "../lib/address.ts";
-import type { Endpoint, Issue, TaskSpec } from "./stored.ts";
+import type { Endpoint, Issue, StageSpec, TaskSpec } from "./stored.ts";
 
 /** What validating needs besides the spec. */
 export interface ValidationContext {
@@ -12,14 +12,15 @@ export interface ValidationContext {
 }
 type Validator = (spec: TaskSpec, context: ValidationContext) => readonly Issue[];
 
-const issue = (severity: Issue["severity"], path: string, value: unknown, message: string): Issue => ({
+type Shown = string | number;
+const issue = (severity: Issue["severity"], path: string, value: Shown, message: string): Issue => ({
   severity,
   path,
-  value: (typeof value === "string" ? value : (JSON.stringify(value) ?? "")).slice(0, 128),
+  value: String(value).slice(0, 128),
   message,
 });
-const error = (path: string, value: unknown, message: string): Issue => issue("error", path, value, message);
-const warning = (path: string, value: unknown, message: string): Issue => issue("warning", path, value, message);
+const error = (path: string, value: Shown, message: string): Issue => issue("error", path, value, message);
+const warning = (path: string, value: Shown, message: string): Issue => issue("warning", path, value, message);
 
 const TENANT = /^[A-Za-z0-9_-]{1,64}$/;
 const STAGE_NAME = /^[a-z](?:[-a-z0-9]{0,38}[a-z0-9])?$/;
@@ -118,7 +119,7 @@ function conflict(spec: TaskSpec, { rivals }: ValidationContext): readonly Issue
 function plan(spec: TaskSpec, { basis, previous }: ValidationContext): readonly Issue[] {
   const issues: Issue[] = [];
   const written = new Map<string, string>();
-  for (const [i, { name }] of spec.stages.entries()) {
+  for (const [i, stage] of spec.stages.entries()) {
     const forward = planStage(basis, i, "Forward");
     // Until the lock is taken the previous configuration may still change: only what cannot become right is refused.
     issues.push(
@@ -127,17 +128,19 @@ function plan(spec: TaskSpec, { basis, previous }: ValidationContext): readonly 
     for (const key of forward.planned?.conflicts ?? []) {
       const other = written.get(key);
       if (other !== undefined) issues.push(error(`spec.stages[${i}]`, key, `writes what stage ${other} writes`));
-      written.set(key, name);
+      written.set(key, stage.name);
     }
-    if (previous === "resolved" && forward.planned !== null) issues.push(...undoIssues(basis, i));
+    if (previous === "resolved" && forward.planned !== null) issues.push(...undoIssues(basis, stage, i));
   }
   return issues;
 }
 
-function undoIssues(basis: Basis, index: number): readonly Issue[] {
-  const stage = basis.spec.stages[index];
-  const parts = stage === undefined ? [] : (basis.kinds[stage.kind]?.undoParts(stage.config) ?? []);
-  if (stage === undefined || !parts.some(({ role }) => role !== "verify" || basis.previous !== null)) return [];
+const partsOf = ({ kinds }: Basis, { kind, config }: StageSpec): readonly UndoPart[] =>
+  kinds[kind]?.undoParts(config) ?? [];
+
+function undoIssues(basis: Basis, stage: StageSpec, index: number): readonly Issue[] {
+  const parts = partsOf(basis, stage);
+  if (!parts.some(({ role }) => role !== "verify" || basis.previous !== null)) return [];
   // `undo` says in one sentence what is missing.
   if (basis.previous === null && parts.some(({ role }) => role === "announce") && !ownUndo(stage.config)) return [];
   return planStage(basis, index, "Back").issues.map((found) => ({
@@ -149,17 +152,15 @@ function undoIssues(basis: Basis, index: number): readonly Issue[] {
 /** A first placement can be undone only by announces that say themselves how (protocol.md, No previous known). */
 function undo(spec: TaskSpec, { basis, previous }: ValidationContext): readonly Issue[] {
   if (previous === "open" || basis.previous !== null) return [];
-  return spec.stages.flatMap(({ name, kind, config }, i) => {
-    const announces = (basis.kinds[kind]?.undoParts(config) ?? []).some(({ role }) => role === "announce");
-    if (!announces || ownUndo(config)) return [];
-    const path = `spec.stages[${i}].${kind}.undo`;
-    return [
-      error(path, "", `nobody knows where the tenant is now: state spec.previous, or say in stage ${name} how to undo`),
-    ];
+  return spec.stages.flatMap((stage, i) => {
+    const announces = partsOf(basis, stage).some(({ role }) => role === "announce");
+    if (!announces || ownUndo(stage.config)) return [];
+    const message = `nobody knows where the tenant is now: state spec.previous, or say in stage ${stage.name} how to undo`;
+    return [error(`spec.stages[${i}].${stage.kind}.undo`, "", message)];
   });
 }
 
-function ownUndo(config: TaskSpec["stages"][number]["config"]): boolean {
+function ownUndo(config: StageSpec["config"]): boolean {
   const publish = config["publish"];
   const inner = typeof publish === "object" && publish !== null && "undo" in publish;
   return config["undo"] !== undefined || inner;

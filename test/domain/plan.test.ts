@@ -102,9 +102,12 @@ describe("variables", () => {
 
   test("no row is lost", () => expect(ROWS).toHaveLength(26));
 
-  for (const [rule, source, value, about = {}] of ROWS) {
-    test(`${rule}: ${source}`, () => expect(told(source, about)).toEqual(value));
-  }
+  test.each(ROWS.map(([rule, source, value, about = {}]) => ({ rule, source, value, about })))(
+    "$rule: $source",
+    ({ source, value, about }) => {
+      expect(told(source, about)).toEqual(value);
+    },
+  );
 });
 
 describe("on the way back", () => {
