@@ -142,7 +142,7 @@ export const onlyUndone = (claim: StageEntry): boolean =>
 
 /** Completed with every stage settled; RolledBack with every claimed one undone. Conflict and doubt about histories only with a cause. */
 export function ends(spec: TaskSpec, now: Status): readonly string[] {
-  if (now.phase === "Completed") {
+  if (now.phase === "Completed" && now.epoch > 0) {
     const open = spec.stages.filter(({ name }) => {
       const state = now.stages.find((entry) => entry.name === name)?.state;
       return state !== "Completed" && state !== "Skipped";
@@ -170,7 +170,7 @@ export function around(world: World, { before, after }: Written): readonly strin
   const claim = claimedBy(before.status, now);
   if (claim !== null && now !== null) {
     const fence = fenceOf({ epoch: now.epoch, seq: claim.seq });
-    const highest = greatest(world.tasks);
+    const highest = greatest(world);
     if (fence <= highest) wrong.push(`[S10] fence ${fence} after ${highest}`);
     if (!after.finalizer) wrong.push("[S27] claimed without a finalizer");
   }

@@ -1,7 +1,8 @@
 import { fenceOf } from "../../src/domain/lock.ts";
 import { isTerminal } from "../../src/domain/phase.ts";
 import { type Fence, NO_FENCE, maxFence } from "../../src/lib/fence.ts";
-import type { TaskObject } from "./world.ts";
+import type { Machine } from "./machine.ts";
+import type { TaskObject, World } from "./world.ts";
 
 // What checks ask of a task.
 
@@ -16,4 +17,18 @@ export const isDirty = ({ exists, status }: TaskObject): boolean =>
 
 export const claimedFence = ({ status }: TaskObject): Fence =>
   status === null || !status.stages.some(({ seq }) => seq > 0) ? NO_FENCE : fenceOf(status);
-export const greatest = (tasks: readonly TaskObject[]): Fence => maxFence(...tasks.map(claimedFence));
+/** The greatest fence that was ever claimed. */
+export const greatest = ({ tasks, past }: World): Fence =>
+  maxFence(past.gone?.fence ?? NO_FENCE, ...tasks.map(claimedFence));
+
+/** The plan version that the tenant is at: the task that moved last says so. null: nobody knows. */
+export function placeOf(machine: Machine, world: World): number | null {
+  const fence = greatest(world);
+  if (fence === NO_FENCE) return machine.scenario.tenant?.current?.planVersion ?? null;
+  const last = world.tasks.find((task) => claimedFence(task) === fence);
+  if (last === undefined || last.status === null) return world.past.gone?.planVersion ?? null;
+  const { status, index } = last;
+  const arrived = status.phase === "Completed" || status.stages.every(({ state }) => state === "Completed");
+  if (arrived) return machine.spec(index).plan.version;
+  return status.abandoned === null ? (status.plan?.previous?.planVersion ?? null) : null;
+}

@@ -149,7 +149,7 @@ export class Machine {
   process({ index, copies: held, tenant, memories }: ProcessFields): Process {
     const copies = held.map((copy, i) => this.#dimmed(copy, memories[i]));
     let key = `${index} ${tenant.of.id} ${tenant.current}`;
-    for (const copy of copies) key += ` ${copy.of.id} ${copy.blind ?? copy.current}`;
+    for (const copy of copies) key += ` ${copy.of.id} ${copy.blind === true ? "blind" : copy.current}`;
     for (const memory of memories) key += ` ${memory.id}`;
     return this.#processes.keep({ index, copies, tenant, memories }, key);
   }
@@ -210,15 +210,14 @@ export class Machine {
     return this.#budgets.keep({ crashes, losses, refusals, early, rollbacks, cancels, releases, vanishings, again });
   }
 
-  past({ before, refusable, vanished, released }: Past): Past & Kept {
-    return this.#pasts.keep({ before, refusable, vanished, released });
+  past({ before, refusable, gone, vanished, released }: Past): Past & Kept {
+    return this.#pasts.keep({ before, refusable, gone, vanished, released });
   }
 
   /** One message to one receiver, and everything behind all addresses afterwards. */
   received(all: Receivers & Kept, flight: Flight): { readonly receivers: Receivers & Kept; readonly verdict: Verdict } {
     const { message } = flight;
-    const key = `receive ${all.id} ${message.to} ${message.opId} ${message.fence} ${message.base}`;
-    return this.once(key, () => {
+    return this.once(`receive ${all.id} ${flight.id}`, () => {
       const { receiver, verdict } = this.rules.receive(this.receiver(all, message.to, message), message);
       return { receivers: this.receivers({ ...all.at, [message.to]: receiver }), verdict };
     });
@@ -265,6 +264,7 @@ export class Machine {
     const past = this.past({
       before: tasks.map(() => null),
       refusable: tasks.map(() => false),
+      gone: null,
       vanished: false,
       released: false,
     });

@@ -1,4 +1,4 @@
-import { expect } from "vitest";
+import { expect, vi } from "vitest";
 import { Machine } from "./machine.ts";
 import { modelOf } from "./moves.ts";
 import { type Searched, search } from "./search.ts";
@@ -9,6 +9,9 @@ import type { Scenario } from "./world.ts";
 
 /** `npm run model` with TURNOUT_MODEL_SIZE=large searches the greater bounds too. */
 export const LARGE = process.env["TURNOUT_MODEL_SIZE"] === "large";
+
+// A search says itself how far it got; it ends by its bounds and not by a clock.
+vi.setConfig({ testTimeout: 60 * 60_000 });
 
 /** Everything that can happen within the scenario is looked at and breaks nothing. Fewer states than `floor` would mean that it did not happen. */
 export function holds(scenario: Scenario, floor: number): Searched {

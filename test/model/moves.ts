@@ -40,12 +40,16 @@ export function looked({ scenario: { only } }: Machine, wrong: string | null): s
 export function steps(machine: Machine, world: World, telling: boolean): readonly Step<World>[] {
   const found: Step<World>[] = [];
   for (const process of world.processes) {
+    // A turn keeps the tenant's record as it read it. The process has one copy here, so meanwhile its other turns wait (those of the
+    // other process do not).
+    const reading = process.memories.findIndex(({ fresh }) => fresh);
     for (const index of world.tasks.keys()) {
+      if (reading >= 0 && reading !== index) continue;
       found.push(...turns({ machine, world, process, index, telling }));
       found.push(...goesOn({ machine, world, process, index, telling }));
       found.push(...syncsTask({ machine, world, process, index, telling }));
     }
-    found.push(...tenantTurn({ machine, world, process, telling }));
+    if (reading < 0) found.push(...tenantTurn({ machine, world, process, telling }));
     found.push(...syncsTenant(machine, world, process, telling));
     found.push(...crashes(machine, world, process, telling));
   }

@@ -1,4 +1,5 @@
 import { isTerminal } from "../../src/domain/phase.ts";
+import { greatest, placeOf } from "./facts.ts";
 import { type Machine, nameOf } from "./machine.ts";
 import type { Step } from "./search.ts";
 import { noted, stored, storedTenant } from "./store.ts";
@@ -36,8 +37,10 @@ function toTask(machine: Machine, world: World, task: TaskObject): readonly Done
     found.push(done({ rollback: true }, { rollbacks: spent(rollbacks) }, "rollback"));
   if (may(cancels) && !task.cancel) found.push(done({ cancel: true }, { cancels: spent(cancels) }, "cancel"));
   if (may(again) && task.status !== null && isTerminal(task.status.phase) && !task.finalizer) {
+    const gone = { fence: greatest(world), planVersion: placeOf(machine, world) };
     const fresh = { uid: `${task.uid}b`, status: null, done: false, rollback: false, cancel: false };
-    found.push(done(fresh, { again: spent(again) }, "deletes, and makes again under its name,"));
+    const { world: next, says } = done(fresh, { again: spent(again) }, "deletes, and makes again under its name,");
+    found.push({ world: { ...next, past: machine.past({ ...next.past, gone }) }, says });
   }
   return found;
 }

@@ -1,5 +1,5 @@
 import type { Machine } from "./machine.ts";
-import { decided, freeNonce } from "./view.ts";
+import { decided, freeNonce, rivalsOf } from "./view.ts";
 import type { World } from "./world.ts";
 
 // Which worlds may stay as they are for ever.
@@ -29,18 +29,12 @@ export function rests(machine: Machine, world: World, index: number): boolean {
   if (!named) return false;
   const key = `rests ${task.id} ${world.tenant.id} ${world.tasks.map(({ id }) => id).join(" ")}`;
   return machine.once(key, () => {
-    const memory = machine.memory({ fresh: true, rivals: null });
-    const looking = {
-      process: 0,
-      task,
-      tenant: world.tenant,
-      memory,
-      nonce: freeNonce(world, process, index),
-      gone: true,
-    };
-    const { decision } = decided(machine, looking);
-    if (decision.do === "sleep") return decision.after === null || status.waiting?.reason === "Diverged";
-    // A list decides here, and finds the same as before.
-    return decision.do === "read" && decision.what === "rivals" && status.waiting?.reason === "Diverged";
+    const memory = machine.memory({ fresh: true, rivals: machine.rivals(rivalsOf(world, task.uid)) });
+    const nonce = freeNonce(world, process, index);
+    const { decision } = decided(machine, { process: 0, task, tenant: world.tenant, memory, nonce, gone: true });
+    const reason = status.waiting?.reason;
+    // Whoever else may hold a lock that is gone is looked for again and again, and found.
+    const listsAgain = reason === "Diverged" || reason === "WaitingForLock";
+    return decision.do === "sleep" && (decision.after === null || listsAgain);
   });
 }

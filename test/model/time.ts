@@ -74,12 +74,20 @@ export function normalTenant(status: TenantStatus): TenantStatus {
     unknown: unknown === null ? null : { ...unknown, since: NOW },
     diverged: diverged === null ? null : { ...diverged, since: NOW },
     holder: holder === null ? null : { ...holder, since: NOW },
-    executions: status.executions.map((execution) => ({ ...execution, at: NOW })),
+    executions: lastOfEach(status.executions),
     released: released === null ? null : { ...released, at: NOW },
   };
   const read = tenantFrom(JSON.parse(JSON.stringify(tenantTo({}, still))));
   if (read === null) throw new Error("what was stored is no status of a tenant");
   return read;
+}
+
+/** Of entries that are alike but for their time the last one stays: only the last of an identity is ever looked at. */
+function lastOfEach(executions: TenantStatus["executions"]): TenantStatus["executions"] {
+  const said = (one: (typeof executions)[number]): string => `${one.identity} ${one.uid} ${one.outcome}`;
+  return executions
+    .filter((one, i) => executions.findLastIndex((other) => said(other) === said(one)) === i)
+    .map((execution) => ({ ...execution, at: NOW }));
 }
 
 /** The status one tick later: what lies ahead is nearer, what lies far behind is all the same. */

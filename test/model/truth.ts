@@ -1,7 +1,7 @@
 import { isTerminal } from "../../src/domain/phase.ts";
 import { deepEqual } from "../../src/lib/deep-equal.ts";
 import { NO_FENCE } from "../../src/lib/fence.ts";
-import { claimedFence, first, greatest, isDirty } from "./facts.ts";
+import { claimedFence, first, greatest, isDirty, placeOf } from "./facts.ts";
 import type { Machine } from "./machine.ts";
 import type { Message, TaskObject, TenantObject, Verdict, World } from "./world.ts";
 
@@ -58,9 +58,9 @@ export function mutex(world: World): readonly string[] {
 
 /** The task that moved last says where the tenant is, and receivers and TenantState agree. */
 export function truth(machine: Machine, world: World): readonly string[] {
-  const fence = greatest(world.tasks);
+  const fence = greatest(world);
   const last = world.tasks.find((task) => fence !== NO_FENCE && claimedFence(task) === fence);
-  return [...(last === undefined ? [] : reached(machine, world, last)), ...recorded(machine, world, last)];
+  return [...(last === undefined ? [] : reached(machine, world, last)), ...recorded(machine, world)];
 }
 
 export function reached(machine: Machine, world: World, { index, status }: TaskObject): readonly string[] {
@@ -88,20 +88,16 @@ export function reached(machine: Machine, world: World, { index, status }: TaskO
 }
 
 /** TenantState, once nobody holds it: the place, and a fence that nothing exceeds. */
-export function recorded(machine: Machine, world: World, last: TaskObject | undefined): readonly string[] {
+export function recorded(machine: Machine, world: World): readonly string[] {
   const { status } = world.tenant;
   if (!world.tenant.exists || status === null || status.holder !== null || status.diverged !== null) return [];
-  const highest = greatest(world.tasks);
+  const highest = greatest(world);
   if (status.fence < highest) return [`[S10] TenantState says fence ${status.fence}, claimed was ${highest}`];
   if (world.past.vanished) return [];
-  const wanted = placeAfter(machine, last);
+  const wanted = placeOf(machine, world);
   const said = status.current?.planVersion ?? null;
-  return said === wanted ? [] : [`[L9] TenantState says plan version ${said}, the tenant is at ${wanted}`];
-}
-
-export function placeAfter(machine: Machine, last: TaskObject | undefined): number | null {
-  if (last === undefined || last.status === null) return machine.scenario.tenant?.current?.planVersion ?? null;
-  if (last.status.abandoned !== null) return null;
-  if (last.status.phase === "Completed") return machine.spec(last.index).plan.version;
-  return last.status.plan?.previous?.planVersion ?? null;
+  const isForgotten = world.past.released && said === null;
+  return said === wanted || isForgotten
+    ? []
+    : [`[L9] TenantState says plan version ${said}, the tenant is at ${wanted}`];
 }

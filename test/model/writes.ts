@@ -28,7 +28,7 @@ export function written(turn: Turn, decision: Decision, after: TaskObject): read
   const { machine, world, process, index, telling } = turn;
   const claimed =
     decision.do === "act"
-      ? machine.once(`act ${after.id} ${decision.act.nonce}`, () => machine.act(decision.act))
+      ? machine.once(`act ${after.id} ${process.tenant.of.id} ${decision.act.nonce}`, () => machine.act(decision.act))
       : null;
   if (process.copies[index]?.current !== true) return [refused(turn)];
   const fates = world.may.losses > 0 ? FATES : FATES.slice(0, 1);
