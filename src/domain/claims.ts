@@ -11,6 +11,7 @@ import {
   addressesOf,
   ageOf,
   attemptsUsed,
+  digestOf,
   enter,
   entryOf,
   intern,
@@ -223,7 +224,7 @@ function actOf(view: TaskView, status: Status, acting: Acting): Act {
     approvals: fresh(own(view.control.approvals, stage.name) ?? {}, entry.preset),
     requestedBy: mustSpec(view).requestedBy,
     policiesMissing: view.policiesMissing,
-    digest: status.plan?.digest ?? "",
+    digest: digestOf(status),
     memo: null,
   };
 }

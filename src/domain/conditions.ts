@@ -2,7 +2,7 @@ import type { Instant } from "../lib/time.ts";
 import { isTerminal, type Phase } from "./phase.ts";
 import { never } from "../lib/never.ts";
 import { retryCommand } from "./reasons.ts";
-import type { Condition, StageEntry, Status } from "./stored.ts";
+import type { Condition, StageEntry, Status, Waiting } from "./stored.ts";
 
 export const STAGE_CONDITION = "stage.turnout.dev/";
 
@@ -57,16 +57,18 @@ function reconciling(status: Status): Draft {
 
 const RESTS: readonly Phase[] = ["Failed", "RollbackFailed", "RolledBack", "Cancelled", "ValidationFailed"];
 
-const isDiverged = (status: Status): boolean => status.waiting?.reason === "Diverged";
+/** What a person has to release; null where the history is in order. */
+const divergenceOf = ({ waiting }: Status): Waiting | null => (waiting?.reason === "Diverged" ? waiting : null);
+const isDiverged = (status: Status): boolean => divergenceOf(status) !== null;
 const isStalled = (status: Status): boolean => isDiverged(status) || RESTS.includes(status.phase);
 
 const stallOf = (status: Status): string => (isDiverged(status) ? "Diverged" : status.phase);
 
 /** In one sentence, with the way out where the task does not go on by itself; empty where there is nothing to say. */
 function whyNotReady(status: Status, named: Named): string {
-  const { waiting } = status;
-  if (isDiverged(status)) return withWayOut(waiting?.message ?? "", waiting?.unblock ?? "");
-  return isStalled(status) ? whyStalled(status, named) : (waiting?.message ?? "");
+  const divergence = divergenceOf(status);
+  if (divergence !== null) return withWayOut(divergence.message, divergence.unblock);
+  return isStalled(status) ? whyStalled(status, named) : (status.waiting?.message ?? "");
 }
 
 function whyStalled(status: Status, named: Named): string {

@@ -73,7 +73,7 @@ function answered(view: TaskView, decision: Decision, now: Instant): Decision {
     case "act":
       return decision.status === null ? decision : { ...decision, status: answer(view, decision.status, now) };
     case "sleep": {
-      const status = view.stored === null ? view.status : answer(view, view.status, now);
+      const status = answer(view, view.status, now);
       return status === view.status ? decision : { do: "write", status, because: "CommandAnswered" };
     }
     default:

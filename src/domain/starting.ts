@@ -10,7 +10,7 @@ import { identityOf } from "./plan.ts";
 import { previewOf } from "./preview.ts";
 import { enter, waitFor, withFailure } from "./status.ts";
 import type { Current, Issue, Placement, Previous, Status, TenantStatus } from "./stored.ts";
-import type { Decision, TaskView } from "./task.ts";
+import type { Decision, Rival, TaskView } from "./task.ts";
 import { validate } from "./validate.ts";
 
 const MOST_ISSUES = 50;
@@ -135,13 +135,9 @@ export function pending(view: TaskView, now: Instant): Decision {
     return rest(view, waitFor(view, status, { reason: "UnitUnavailable", message }, now), null, "UnitUnavailable");
   }
   if (tenant.deleting) return waitForLock(view, `TenantState ${tenant.name} is being deleted`, now);
-  if (!tenant.exists || tenant.status === null) {
-    const blocked = unknownTenant(view, now);
-    if (blocked !== null) return blocked;
-    if (!tenant.exists) return refusal(view, firstStatus(view, now), now) ?? CREATE_TENANT;
-  }
+  const lock = tenant.status ?? firstLock(view, now);
+  if ("do" in lock) return lock;
   if (!view.finalizer) return { do: "finalizer", because: "HoldFinalizer" };
-  const lock = tenant.status ?? firstStatus(view, now);
   if (lock.diverged !== null) {
     const message = `tenant ${spec.tenantId} is Diverged: ${lock.diverged.reason}`;
     return rest(view, waitFor(view, status, { reason: "Diverged", message, fresh: true }, now), null, "Diverged");
@@ -174,27 +170,31 @@ function waitForRoom(view: TaskView, now: Instant): Decision {
 
 /**
  * No TenantState, or one without a status: it is made only after a consistent LIST shows no task of the tenant with our finalizer
- * that is not RolledBack or Cancelled, for such a task may still hold the lock that is gone (◆). null: go on.
+ * that is not RolledBack or Cancelled, for such a task may still hold the lock that is gone (◆).
  */
-function unknownTenant(view: TaskView, now: Instant): Decision | null {
-  if (view.rivals === null) return { do: "read", what: "rivals", because: "TenantUnknown" };
-  const dirty = view.rivals.filter(
-    ({ finalizer, phase }) => finalizer && phase !== "RolledBack" && phase !== "Cancelled",
-  );
+function firstLock(view: TaskView, now: Instant): TenantStatus | Decision {
+  const { rivals } = view;
+  if (rivals === null) return { do: "read", what: "rivals", because: "TenantUnknown" };
+  const dirty = rivals.filter(({ finalizer, phase }) => finalizer && phase !== "RolledBack" && phase !== "Cancelled");
   const [first] = dirty;
-  if (first === undefined) return null;
+  if (first !== undefined) return waitForRivals(view, [first, ...dirty], now);
+  const lock = firstStatus(rivals, now);
+  return view.tenant.exists ? lock : (refusal(view, lock, now) ?? CREATE_TENANT);
+}
+
+function waitForRivals(view: TaskView, dirty: readonly [Rival, ...Rival[]], now: Instant): Decision {
   const { tenantId } = mustSpec(view);
   const broken = dirty.find(({ fence, phase }) => fence !== NO_FENCE || phase === null);
   // It may be about to take the lock, or may have had it: nothing was claimed under it, and nothing is broken.
-  const [reason, who] = broken === undefined ? (["WaitingForLock", first] as const) : (["Diverged", broken] as const);
+  const reason = broken === undefined ? "WaitingForLock" : "Diverged";
+  const who = broken ?? dirty[0];
   const message = `tenant ${tenantId} has no TenantState while ${who.name} (${who.uid}) may hold it`;
   const waiting = waitFor(view, view.status, { reason, message, fresh: true }, now);
   return rest(view, waiting, RELIST, reason);
 }
 
 /** A tenant that ran before and lost its record is at an unknown place; a new one is simply new. */
-function firstStatus(view: TaskView, now: Instant): TenantStatus {
-  const rivals = view.rivals ?? [];
+function firstStatus(rivals: readonly Rival[], now: Instant): TenantStatus {
   const ran = rivals.some(({ fence }) => fence !== NO_FENCE);
   const fence: Fence = maxFence(...rivals.map((rival) => rival.fence));
   return {

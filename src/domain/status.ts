@@ -145,8 +145,11 @@ interface WaitAbout {
   readonly fresh?: boolean;
 }
 
+/** Of the frozen plan; empty before there is one. */
+export const digestOf = ({ plan }: Status): string => plan?.digest ?? "";
+
 /** First 12 hex digits of the plan digest: what an approval names to say which plan it is for. */
-export const expectOf = (status: Status): string => (status.plan?.digest ?? "").replace("sha256:", "").slice(0, 12);
+export const expectOf = (status: Status): string => digestOf(status).replace("sha256:", "").slice(0, 12);
 
 /** Ends the wait; time that counts toward no timeout moves every deadline (protocol.md, Decide and settle). */
 export function stopWaiting(status: Status, now: Instant): Status {

@@ -2,7 +2,7 @@ import { type Fence, isFence, maxFence } from "../lib/fence.ts";
 import { never } from "../lib/never.ts";
 import { between, formatInstant, type Instant, type Millis, seconds } from "../lib/time.ts";
 import { epochOf, fenceAbove } from "./lock.ts";
-import type { Answer, TenantStatus } from "./stored.ts";
+import type { Answer, Holder, TenantStatus } from "./stored.ts";
 
 /** `spec.forceRelease`. */
 export interface ForceRelease {
@@ -57,11 +57,9 @@ export function decideTenant(facts: TenantFacts, now: Instant): TenantDecision {
   if (status === null) return withoutStatus(facts);
   const asked = release === null ? null : releaseAsked(status, release);
   if (asked !== null) return releasing(facts, status, asked, now);
-  if (status.holder === null) {
-    const free = facts.deleting && facts.finalizer;
-    return free ? { do: "remove-finalizer" } : { do: "sleep", after: null };
-  }
-  return held(facts, status, now);
+  if (status.holder !== null) return held(facts, status, { by: status.holder, now });
+  const free = facts.deleting && facts.finalizer;
+  return free ? { do: "remove-finalizer" } : { do: "sleep", after: null };
 }
 
 function withoutStatus(facts: TenantFacts): TenantDecision {
@@ -141,7 +139,12 @@ function freed(status: TenantStatus, { facts, release, now }: Freeing): TenantSt
   };
 }
 
-function held(facts: TenantFacts, status: TenantStatus, now: Instant): TenantDecision {
+interface Held {
+  readonly by: Holder;
+  readonly now: Instant;
+}
+
+function held(facts: TenantFacts, status: TenantStatus, { by, now }: Held): TenantDecision {
   const { holder } = facts;
   switch (holder.is) {
     case "unread":
@@ -150,7 +153,7 @@ function held(facts: TenantFacts, status: TenantStatus, now: Instant): TenantDec
       if (facts.deleting && facts.finalizer && facts.namespaceTerminating) return { do: "remove-finalizer" };
       // Its namespace may be deleted after it was.
       if (status.diverged !== null) return { do: "sleep", after: facts.deleting ? LOOK_AGAIN : null };
-      const reason = `its holder ${status.holder?.task ?? ""} (${status.holder?.uid ?? ""}) is gone without giving it back`;
+      const reason = `its holder ${by.task} (${by.uid}) is gone without giving it back`;
       return { do: "write", status: { ...status, diverged: { reason: reason.slice(0, REASON), since: now } } };
     }
     case "moving":
