@@ -260,6 +260,16 @@ proves("unknown", {
     ["S26", "a known outcome", completed()],
     [
       "S26",
+      "taken over and found in force",
+      begun()
+        .claim("route")
+        .effect({ answered: null })
+        .by("p2")
+        .claim("route", null, { outcome: "Unknown" })
+        .claim("notify"),
+    ],
+    [
+      "S26",
       "an effect that never arrived",
       begun().claim("route").effect({ verdict: "never", answered: null }).claim("notify"),
     ],

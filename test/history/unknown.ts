@@ -10,7 +10,8 @@ const doubts = (history: readonly TaskVersion[]): readonly Violation[] =>
   stepsOf(history).flatMap(({ before, after }) =>
     (after.status?.stages ?? []).flatMap((is) => {
       const was = stageOf(before?.status, is.name);
-      if (was?.outcome !== "Unknown" || is.seq !== was.seq) return [];
+      // Under a claim that is open it may be asked, or done again.
+      if (was?.outcome !== "Unknown" || was.claim !== null || is.seq !== was.seq) return [];
       const gone = is.outcome === null && is.state !== "Skipped";
       const said = gone || is.state === "Completed" || is.undone.length > was.undone.length;
       const says = `${after.name}: the outcome of ${is.name} was unknown and is ${is.state} without another claim`;

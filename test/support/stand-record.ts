@@ -13,19 +13,25 @@ import { wallClock } from "./wall-clock.ts";
 export interface Version {
   readonly object: KubeObject;
   readonly deleted: boolean;
+  /** When the watch told of it, in milliseconds. */
+  readonly seen: number;
 }
 
-/** Every version of every task and tenant of one namespace, in the API server's order, by a watch of its own. */
+/** Every version of every task and tenant of one namespace, or of all, in the API server's order, by a watch of its own. */
 export interface StandRecord extends AsyncDisposable {
   readonly client: KubeClient;
   /** @throws where the watch was cut: a gap voids whatever is concluded from it */
   tasks(name: string): readonly Version[];
   tenants(name: string): readonly Version[];
+  /** All versions of a namespace, kind by kind. @throws as above */
+  of(namespace: string): { readonly tasks: readonly Version[]; readonly tenants: readonly Version[] };
+  /** Lets go of what is known of a namespace. */
+  forget(namespace: string): void;
 }
 
 const LONGEST_LINE = 8 * 1024 * 1024;
 
-export async function openRecord(kubeconfig: string, namespace: string): Promise<StandRecord> {
+export async function openRecord(kubeconfig: string, namespace: string | null): Promise<StandRecord> {
   const transport = openTransport(loadConnection({ inCluster: false, kubeconfig }), {
     clock: wallClock,
     boundary: plainBoundary,
@@ -39,6 +45,11 @@ export async function openRecord(kubeconfig: string, namespace: string): Promise
     client,
     tasks: tasks.of,
     tenants: tenants.of,
+    of: (wanted) => ({ tasks: tasks.within(wanted), tenants: tenants.within(wanted) }),
+    forget: (gone) => {
+      tasks.forget(gone);
+      tenants.forget(gone);
+    },
     [Symbol.asyncDispose]: async () => {
       stop.abort();
       await Promise.all([tasks.ended, tenants.ended]);
@@ -49,12 +60,14 @@ export async function openRecord(kubeconfig: string, namespace: string): Promise
 
 interface Followed {
   readonly of: (name: string) => readonly Version[];
+  readonly within: (namespace: string) => readonly Version[];
+  readonly forget: (namespace: string) => void;
   readonly ended: Promise<void>;
 }
 
 interface Following {
   readonly resource: Resource;
-  readonly namespace: string;
+  readonly namespace: string | null;
   readonly signal: AbortSignal;
 }
 
@@ -76,6 +89,12 @@ async function whenServed<T>(ask: () => Promise<T>): Promise<T> {
 /** Begins with what there is; a stream that ends is taken up where it ended, so that nothing is missed. */
 async function follow(client: KubeClient, { resource, namespace, signal }: Following): Promise<Followed> {
   const versions = new Map<string, Version[]>();
+  const spaces = new Map<string, Version[]>();
+  const add = (map: Map<string, Version[]>, key: string, version: Version): void => {
+    const known = map.get(key);
+    if (known === undefined) map.set(key, [version]);
+    else known.push(version);
+  };
   let broken: string | null = null;
   let from: string | null = null;
   const open = (): Promise<KubeStream> =>
@@ -89,10 +108,9 @@ async function follow(client: KubeClient, { resource, namespace, signal }: Follo
     }
     const { object } = event;
     from = object.metadata.resourceVersion;
-    const known = versions.get(object.metadata.name);
-    const version = { object, deleted: event.type === "delete" };
-    if (known === undefined) versions.set(object.metadata.name, [version]);
-    else known.push(version);
+    const version = { object, deleted: event.type === "delete", seen: wallClock.now() };
+    if (namespace !== null) add(versions, object.metadata.name, version);
+    add(spaces, object.metadata.namespace ?? "", version);
   };
   const read = async (first: KubeStream): Promise<void> => {
     let stream = first;
@@ -103,11 +121,14 @@ async function follow(client: KubeClient, { resource, namespace, signal }: Follo
     }
   };
   const ended = read(await open()).catch((error: unknown) => void (broken = String(error)));
+  const known = (map: Map<string, Version[]>, key: string): readonly Version[] => {
+    if (broken !== null && !signal.aborted) throw new Error(`the record of ${resource.plural} is broken: ${broken}`);
+    return map.get(key) ?? [];
+  };
   return {
-    of: (name) => {
-      if (broken !== null && !signal.aborted) throw new Error(`the record of ${resource.plural} is broken: ${broken}`);
-      return versions.get(name) ?? [];
-    },
+    of: (name) => known(versions, name),
+    within: (space) => known(spaces, space),
+    forget: (space) => void spaces.delete(space),
     ended,
   };
 }
