@@ -33,7 +33,7 @@ export function feedMetrics({
       if (phases.has(phase)) phases.set(phase, (phases.get(phase) ?? 0) + 1);
     }
     for (const [phase, count] of phases) metrics.set("turnout_tasks", { phase }, count);
-    metrics.set("turnout_tasks_active", {}, caches.live.byIndex("active", "yes").length);
+    metrics.set("turnout_tasks_active", {}, caches.live.countBy("active", "yes"));
     metrics.set(
       "turnout_diverged_tenants",
       {},

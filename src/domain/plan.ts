@@ -243,8 +243,18 @@ const DIGEST_FIELDS = [
 
 /** `sha256:…` over the spec without `control`, the resolved previous configuration and what the settings gave (protocol.md, Plan). */
 export function planDigest(spec: TaskSpec, previous: Previous | null, effective: EffectiveDefaults): string {
-  const fields = Object.fromEntries(DIGEST_FIELDS.map((field) => [field, spec[field]]));
-  return `sha256:${hexDigest("plan", String(PROTOCOL_VERSION), canonicalJson(fields), canonicalJson(previous), canonicalJson(effective))}`;
+  return `sha256:${hexDigest("plan", String(PROTOCOL_VERSION), textOf(spec), canonicalJson(previous), canonicalJson(effective))}`;
+}
+
+/** The same spec is digested at every turn of its task, and never changes. */
+const texts = new WeakMap<TaskSpec, string>();
+
+function textOf(spec: TaskSpec): string {
+  const known = texts.get(spec);
+  if (known !== undefined) return known;
+  const text = canonicalJson(Object.fromEntries(DIGEST_FIELDS.map((field) => [field, spec[field]])));
+  texts.set(spec, text);
+  return text;
 }
 
 /** What makes two objects the same execution: name and spec without `control`, and the text of `turnout.dev/rerun`. */

@@ -37,6 +37,8 @@ export interface Store {
   /** Who last changed the fields at `managed`; null: unknown. Self-chosen by the writer, so never proof of anything. */
   lastManager(key: string): string | null;
   byIndex(index: string, value: string): readonly KubeObject[];
+  /** How many {@link Store.byIndex} gives, without a look at any. */
+  countBy(index: string, value: string): number;
   all(): readonly KubeObject[];
   clear(): void;
 }
@@ -99,9 +101,11 @@ class MapStore implements Store {
   }
 
   byIndex(index: string, value: string): readonly KubeObject[] {
-    const keys = this.#found.get(index);
-    if (keys === undefined) throw new Error(`no index ${index}`);
-    return [...(keys.get(value) ?? [])].flatMap((key) => this.get(key) ?? []);
+    return [...(this.#indexOf(index).get(value) ?? [])].flatMap((key) => this.get(key) ?? []);
+  }
+
+  countBy(index: string, value: string): number {
+    return this.#indexOf(index).get(value)?.size ?? 0;
   }
 
   all(): readonly KubeObject[] {
@@ -111,6 +115,12 @@ class MapStore implements Store {
   clear(): void {
     this.#entries.clear();
     for (const keys of this.#found.values()) keys.clear();
+  }
+
+  #indexOf(index: string): ReadonlyMap<string, ReadonlySet<string>> {
+    const found = this.#found.get(index);
+    if (found === undefined) throw new Error(`no index ${index}`);
+    return found;
   }
 
   #entryOf(object: KubeObject): Entry {

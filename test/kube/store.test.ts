@@ -74,6 +74,7 @@ describe("indexes", () => {
     store.clear();
     expect([names("red"), store.size, store.all()]).toEqual([[], 0, []]);
     expect(() => store.byIndex("taste", "sweet")).toThrow("no index taste");
+    expect(() => store.countBy("taste", "sweet")).toThrow("no index taste");
   });
 
   test("always agree with a search through all, whatever was applied and forgotten", () => {
@@ -97,6 +98,7 @@ describe("indexes", () => {
         }
         for (const colour of ["red", "blue", "green"]) {
           const found = store.byIndex("colour", colour).map(keyOf).toSorted();
+          expect(store.countBy("colour", colour)).toBe(found.length);
           const searched = store.all().filter((object) => indexes.colour(object).includes(colour));
           expect(found).toEqual(searched.map(keyOf).toSorted());
         }

@@ -8,6 +8,8 @@ const writeTo = promisify(write);
 /** Bytes that wait for a slow destination; beyond them lines are dropped and counted. */
 const LARGEST_BUFFER = 1024 * 1024;
 const BATCH = 64 * 1024;
+/** Lines that come within this are written together: a write costs as much as ten lines. */
+const GATHER = millisOf(5);
 const BUSY_WAIT = millisOf(10);
 const CLOSE_WAIT = seconds(1);
 
@@ -20,6 +22,7 @@ export class LineWriter {
   #bytes = 0;
   #waiting: Buffer[] = [];
   #pumping: Promise<void> | null = null;
+  readonly #closing = new AbortController();
   readonly #fd: number;
   readonly #clock: Clock;
 
@@ -45,6 +48,7 @@ export class LineWriter {
 
   /** Resolves once everything was written or dropped, or after a second. */
   async close(): Promise<void> {
+    this.#closing.abort();
     const done = new AbortController();
     const late = this.#clock.sleep(CLOSE_WAIT, done.signal).catch(() => undefined);
     await Promise.race([this.#pumping ?? Promise.resolve(), late]);
@@ -53,6 +57,7 @@ export class LineWriter {
 
   async #pump(): Promise<void> {
     while (this.#waiting.length > 0) {
+      await this.#clock.sleep(GATHER, this.#closing.signal).catch(() => undefined);
       const batch = this.#nextBatch();
       const whole = Buffer.concat(batch);
       if (!(await this.#writeWhole(whole))) this.#dropped += batch.length;
