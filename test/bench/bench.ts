@@ -12,7 +12,7 @@ import { pipelines } from "./pipelines.ts";
 import { report } from "./report.ts";
 import { restart } from "./restart.ts";
 
-const USAGE = `npm run bench -- [--repeat N] [--tasks N] [--flight N] [--sizes N,N,…] [--only PART]… [--write]
+const USAGE = `npm run bench -- [--repeat N] [--tasks N] [--flight N] [--sizes N,N,…] [--only PART]… [--profile DIR] [--write]
 
 Measures the operator against the raw ceiling of the same API server in the same minutes (docs/performance.md says how).
 
@@ -21,6 +21,7 @@ Measures the operator against the raw ceiling of the same API server in the same
   --flight N      tasks in flight when the operator is killed (2000)
   --sizes N,N,…   numbers of tasks over which growth is measured (100,1000,4000)
   --only PART     pipelines, latency, restart, growth; may be given several times (all)
+  --profile DIR   leaves a CPU profile of each operator there; what is measured then is slower
   --write         writes docs/performance.md from this run
 `;
 const ROOT = join(import.meta.dirname, "..", "..");
@@ -36,6 +37,7 @@ async function main(): Promise<number> {
       flight: { type: "string", default: "2000" },
       sizes: { type: "string", default: "100,1000,4000" },
       only: { type: "string", multiple: true, default: [...PARTS] },
+      profile: { type: "string" },
       write: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
@@ -46,7 +48,7 @@ async function main(): Promise<number> {
   }
   await using machine = await openMachine({ print: (line) => console.error(line) });
   await buildOperator(machine);
-  await using cluster = await openBenchCluster(machine);
+  await using cluster = await openBenchCluster(machine, values.profile ?? null);
   const sizes = values.sizes.split(",").map(Number);
   const parts: Readonly<Record<(typeof PARTS)[number], () => Promise<readonly Figure[]>>> = {
     pipelines: () => pipelines(cluster, machine, { repeat: Number(values.repeat), tasks: Number(values.tasks) }),

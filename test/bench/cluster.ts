@@ -18,11 +18,13 @@ export interface BenchCluster extends AsyncDisposable {
   /** As the admin, over kept connections like the operator's. */
   readonly client: KubeClient;
   readonly pids: { readonly apiserver: number; readonly etcd: number };
+  /** Where operators leave their CPU profiles; null: they make none. */
+  readonly profiles: string | null;
   /** Status PUTs of SwitchTasks that the API server has answered with 200. */
   statusWrites(): Promise<number>;
 }
 
-export async function openBenchCluster(machine: Machine): Promise<BenchCluster> {
+export async function openBenchCluster(machine: Machine, profiles: string | null): Promise<BenchCluster> {
   await using opening = new AsyncDisposableStack();
   const environment = opening.use(await openEnvironment({ with: [], print: machine.print, signal: machine.signal }));
   await applyManifests(
@@ -42,6 +44,7 @@ export async function openBenchCluster(machine: Machine): Promise<BenchCluster> 
     environment,
     env: environment.env,
     client,
+    profiles,
     pids: { apiserver: pid("kube-apiserver"), etcd: pid("etcd") },
     statusWrites: async () => countStatusWrites(environment.env),
     [Symbol.asyncDispose]: () => open.disposeAsync(),

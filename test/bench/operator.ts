@@ -32,7 +32,8 @@ export async function startBenchOperator(
   const kubeconfig = cluster.env["KUBECONFIG_OPERATOR"] ?? "";
   const log = join(cluster.environment.stateDir, `${name}-${start}.log`);
   const args = ["--settings", settings, "--kubeconfig", kubeconfig, "--namespace", name, "--identity", name];
-  const operator = await startOperator({ bundle: "dist/turnout.mjs", args, env: {}, log }, machine);
+  const env = cluster.profiles === null ? {} : { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${cluster.profiles}` };
+  const operator = await startOperator({ bundle: "dist/turnout.mjs", args, env, log }, machine);
   return { ...operator, metrics: () => scrape(log) };
 }
 
