@@ -110,7 +110,7 @@ export function openCaches(deps: CachesDeps): Caches {
         on: tasksOn(going),
       }),
     ],
-    holding: (namespace) => live.byIndex("holding", namespace).length,
+    holding: (namespace) => live.countBy("holding", namespace),
     wakeTask: (uid, lane) => {
       for (const task of [...live.byIndex("uid", uid), ...going.byIndex("uid", uid)]) taskQueue.add(keyOf(task), lane);
     },
