@@ -1,5 +1,4 @@
 import { between, formatDuration } from "../lib/time.ts";
-import { never } from "../lib/never.ts";
 import { EVENTS, type EventReason } from "./reasons.ts";
 import { type StageEnd, stageEnds } from "./stage-ends.ts";
 import type { Phase } from "./phase.ts";
@@ -24,13 +23,14 @@ export interface EventFacts {
 }
 
 const NOTE = 900;
+type Draft = readonly [reason: EventReason, note: string];
 
 /**
  * The Events of one stored write: one per transition, in order. `before` null: the first write. The caller stores
  * `eventSequence` = {@link sequenceAfter} in the same write and emits only afterwards.
  */
 export function announcements(before: Status | null, after: Status, facts: EventFacts): readonly Announcement[] {
-  const drafts: (readonly [EventReason, string])[] = [];
+  const drafts: Draft[] = [];
   if (before === null) drafts.push(["Created", created(facts)]);
   drafts.push(...stageDrafts(before, after));
   for (const step of newHistory(before, after)) drafts.push(...phaseDraft(step, after, facts));
@@ -74,27 +74,22 @@ function newHistory(before: Status | null, after: Status): readonly HistoryEntry
   return after.history.slice(at + 1);
 }
 
-function stageDrafts(before: Status | null, after: Status): readonly (readonly [EventReason, string])[] {
-  return stageEnds(before, after).flatMap((end): readonly (readonly [EventReason, string])[] => {
-    const { entry } = end;
-    switch (end.as) {
-      case "Completed":
-        return [["StageCompleted", `stage ${entry.name} Completed, ${effort(end)}`]];
-      case "Skipped": {
-        const { by = "?", reason = "" } = entry.skipped ?? {};
-        return [["StageCompleted", `stage ${entry.name} Skipped by ${by}: ${reason}`]];
-      }
-      case "Failed": {
-        const why = `${after.failure?.message ?? ""}${instances(entry, after)}`;
-        return [["StageFailed", `stage ${entry.name} Failed, ${effort(end)}: ${why}`]];
-      }
-      case "RolledBack":
-        return [];
-      default:
-        return never(end.as);
-    }
-  });
-}
+const stageDrafts = (before: Status | null, after: Status): readonly Draft[] =>
+  stageEnds(before, after).flatMap((end) => STAGE_DRAFTS[end.as](end, after));
+
+const STAGE_DRAFTS: Readonly<Record<StageEnd["as"], (end: StageEnd, after: Status) => readonly Draft[]>> = {
+  Completed: (end) => [["StageCompleted", `stage ${end.entry.name} Completed, ${effort(end)}`]],
+  Skipped: ({ entry: { name, skipped } }) => {
+    const { by = "?", reason = "" } = skipped ?? {};
+    return [["StageCompleted", `stage ${name} Skipped by ${by}: ${reason}`]];
+  },
+  Failed: (end, after) => {
+    const why = `${after.failure?.message ?? ""}${instances(end.entry, after)}`;
+    return [["StageFailed", `stage ${end.entry.name} Failed, ${effort(end)}: ${why}`]];
+  },
+  // Told when the last of them is: RolledBack.
+  RolledBack: () => [],
+};
 
 const effort = ({ attempts, took }: StageEnd): string =>
   `attempts ${attempts}${took === null ? "" : ` in ${formatDuration(took)}`}`;
@@ -121,7 +116,7 @@ const PHASE_EVENTS: Readonly<Record<Phase, PhaseEvent | null>> = {
   Cancelled: "Cancelled",
 };
 
-function phaseDraft(step: HistoryEntry, after: Status, facts: EventFacts): readonly (readonly [EventReason, string])[] {
+function phaseDraft(step: HistoryEntry, after: Status, facts: EventFacts): readonly Draft[] {
   const reason = PHASE_EVENTS[step.to];
   if (reason === null || (step.to === "Pending" && step.from !== "Validating")) return [];
   if (step.to === "Running" && step.from !== "Pending") {

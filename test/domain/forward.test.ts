@@ -277,6 +277,34 @@ const ROWS: readonly (readonly [rule: string, about: About, decision: string])[]
     "sleep: StageFailed",
   ],
   [
+    "with nothing left to do a failure rests",
+    { phase: "Failed", stages: { route: "Completed", notify: "Completed", check: "Completed" }, status: failedAt(1) },
+    "sleep: StageFailed",
+  ],
+  [
+    "until a retry ends it",
+    {
+      phase: "Failed",
+      stages: { route: "Completed", notify: "Completed", check: "Completed" },
+      status: failedAt(1),
+      control: { retry: 1 },
+    },
+    "write Completed: AllStagesSettled",
+  ],
+  [
+    "a retry that lost to a stronger command stays lost",
+    {
+      phase: "Failed",
+      stages: { route: "Failed" },
+      status: {
+        ...failedAt(1),
+        commands: { retry: { value: "2", result: "Superseded", reason: "a stronger command came first", at: NOON } },
+      },
+      control: { retry: 2 },
+    },
+    "sleep: StageFailed",
+  ],
+  [
     "a retry that was refused stays refused",
     {
       phase: "Failed",
@@ -365,7 +393,7 @@ const ROWS: readonly (readonly [rule: string, about: About, decision: string])[]
 ];
 
 describe("forward", () => {
-  test("no row is lost", () => expect(ROWS).toHaveLength(68));
+  test("no row is lost", () => expect(ROWS).toHaveLength(71));
 
   test.each(ROWS)("%s", (_rule, about, decision) => {
     expect(say(decided(aTask(about), NOON))).toBe(decision);

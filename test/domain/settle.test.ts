@@ -374,6 +374,11 @@ describe("waiting under a claim", () => {
     ).toBeNull();
   });
 
+  test("an answer may need no words", () => {
+    const status = answering({ about: { control: given } }, { result: "Done", reason: null });
+    expect(status.commands.approvals).toMatchObject({ result: "Done", reason: null });
+  });
+
   test("an answer fits its field", () => {
     const status = answering({ about: { control: given } }, { result: "Rejected", reason: "x".repeat(999) });
     expect(status.commands.approvals?.reason).toHaveLength(256);

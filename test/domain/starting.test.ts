@@ -63,6 +63,16 @@ const CREATED: readonly (readonly [rule: string, about: About, decision: string]
     "write ValidationFailed: SpecInvalid",
   ],
   [
+    "a dry run says what the lock would be refused for",
+    { spec: { dryRun: true }, pipeline: { n: "tell" }, tenant: aTenant({ current: null }) },
+    "write ValidationFailed: SpecInvalid",
+  ],
+  [
+    "[R44] what a stage will leave is not known before it ran, and no reason to refuse",
+    { pipeline: { a: "write", n: aStage("n", "tell", { content: "${stages.a.outputs.key}" }) } },
+    "write Pending: SpecValid",
+  ],
+  [
     "a replay is judged on a consistent read",
     { tenant: aTenant({ executions: [executed("Completed")] }) },
     "read tenant: MustReadTenant",
@@ -254,7 +264,7 @@ const PENDING: readonly (readonly [rule: string, about: About, decision: string]
 ];
 
 describe("a task that nobody looked at", () => {
-  test("no row is lost", () => expect(CREATED).toHaveLength(19));
+  test("no row is lost", () => expect(CREATED).toHaveLength(21));
   test.each(CREATED)("%s", (_rule, about, decision) => {
     expect(say(decided(aTask({ phase: "Created", ...about }), NOON))).toBe(decision);
   });
