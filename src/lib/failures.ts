@@ -96,8 +96,8 @@ export const FAILURES = {
   ActInterrupted: {
     type: "System",
     retryable: true,
-    says: "the operator stopped while stage {stage} was in flight",
-    todo: "nothing: the outcome is probed before anything else",
+    says: "stage {stage}: none of its attempts was answered, and its receivers say that none took effect",
+    todo: "see why they did not answer, then retry",
   },
   OutcomeUnknown: {
     type: "System",
