@@ -184,8 +184,12 @@ export function fail({ view, act, now }: Failing, what: Fault, entry: StageEntry
     const held = withEntry(failed, { ...entry, state: "RollingBack", finishedAt: null });
     return holdConflict(view, enter(held, "RollbackFailed", "UndoFailed", now), what, { stage: act.stage, now });
   }
-  const held = withEntry(failed, { ...entry, state: "Failed", finishedAt: now });
-  return holdConflict(view, enter(held, "Failed", "StageFailed", now), what, { stage: act.stage, now });
+  const rested: StageEntry = { ...entry, state: "Failed", finishedAt: now };
+  // Another process turned the task back or paused it while the act was under way: undone next, or Failed all the same.
+  if (view.status.direction === "Back") return withEntry(view.status, rested);
+  const held = withEntry(failed, rested);
+  const awake = held.phase === "Paused" ? enter(held, "Resuming", "StageFailed", now) : held;
+  return holdConflict(view, enter(awake, "Failed", "StageFailed", now), what, { stage: act.stage, now });
 }
 
 /** What only a person can clear is also said as what is waited for. */
@@ -205,5 +209,6 @@ function holdConflict(
 /** A history that the API server does not know: stop, no effects, until a person releases the tenant (S30). */
 function diverge({ view, act, entry, now }: Settling, what: Fault): Status {
   const held = withEntry(withFailure(view.status, what, act.stage, now), { ...entry, claim: null, outcome: "Unknown" });
-  return waitFor(view, held, { reason: "Diverged", message: what.message, stage: act.stage }, now);
+  const message = what.code === "Fenced" ? `${what.message}, which this cluster's history does not know` : what.message;
+  return waitFor(view, held, { reason: "Diverged", message, stage: act.stage }, now);
 }

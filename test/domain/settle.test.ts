@@ -5,7 +5,7 @@ import { approvalDigest } from "../../src/domain/claims.ts";
 import { decide } from "../../src/domain/decide.ts";
 import { settle } from "../../src/domain/settle.ts";
 import { entryOf } from "../../src/domain/status.ts";
-import type { Outputs, StageEntry, Status } from "../../src/domain/stored.ts";
+import type { Control, Outputs, StageEntry, Status } from "../../src/domain/stored.ts";
 import type { Act, Found, Outcome, TaskView } from "../../src/domain/task.ts";
 import { type About, actOf, after, aStage, aTask, at, NOON } from "../support/build.ts";
 import { DEFAULTS, type KindName } from "../support/domain-kinds.ts";
@@ -207,6 +207,32 @@ describe("folding an outcome into the status", () => {
     expect(settle(view, { ...act, nonce: "older" }, DONE, at(2))).toBe(view.status);
     const other = aTask({ pipeline: { two: "tell" } });
     expect(settle(other, act, DONE, at(2))).toBe(other.status);
+  });
+
+  const BY_ANOTHER_PROCESS: readonly (readonly [string, Partial<Control>, Outcome, string])[] = [
+    [
+      "told to go back meanwhile, a stage that failed is undone next",
+      { rollback: true },
+      TERMINAL,
+      "RollingBack Failed",
+    ],
+    [
+      "told to go back meanwhile, a stage that used up its attempts too",
+      { rollback: true },
+      RETRYABLE,
+      "RollingBack Failed",
+    ],
+    ["paused meanwhile, the task fails all the same", { paused: true }, TERMINAL, "Failed Failed HttpRejected"],
+  ];
+  test.each(BY_ANOTHER_PROCESS)("[S6] %s", (_rule, control, outcome, said) => {
+    const { view, act } = claimed({ entry: { attempts: 2 } });
+    const other: TaskView = { ...view, control: { ...view.control, ...control }, mine: null };
+    const turned = after(other, decide(other, at(1)));
+    expect(entryOf(turned.status, "one")?.claim?.nonce).toBe(act.nonce);
+    const status = settle(turned, act, outcome, at(2));
+    expect(say(status)).toBe(said);
+    expect(entryOf(status, "one")?.claim).toBeNull();
+    expect(decide({ ...turned, stored: status, status }, at(3)).because).not.toBe("Diverged");
   });
 
   test("done keeps outputs, ends the wait, and forgets who acknowledged", () => {
