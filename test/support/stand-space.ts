@@ -24,6 +24,8 @@ export interface OperatorOptions {
   readonly lease?: string | null;
   readonly boundary?: string;
   readonly clock?: string;
+  /** Instead of the operator's own: the way through a proxy. */
+  readonly kubeconfig?: string;
   readonly env?: Env;
 }
 export interface TestOperator extends OperatorProcess {
@@ -154,7 +156,7 @@ const withLease = (settings: Settings, lease: string | null): Settings => ({
 
 function operators({ namespace, folder, env, machine, settings, token, closing }: SpaceFacts): Space["operator"] {
   let started = 0;
-  return async ({ identity = `${namespace}-op`, lease = null, boundary, clock, env: more = {} } = {}) => {
+  return async ({ identity = `${namespace}-op`, lease = null, boundary, clock, kubeconfig, env: more = {} } = {}) => {
     started += 1;
     const own = join(folder, `settings-${namespace}-${started}.json`);
     await writeFile(own, JSON.stringify(withLease(JSON.parse(await readFile(settings, "utf8")) as Settings, lease)));
@@ -163,7 +165,7 @@ function operators({ namespace, folder, env, machine, settings, token, closing }
       "--settings",
       own,
       "--kubeconfig",
-      env["KUBECONFIG_OPERATOR"] ?? "",
+      kubeconfig ?? env["KUBECONFIG_OPERATOR"] ?? "",
       "--namespace",
       namespace,
       "--identity",
