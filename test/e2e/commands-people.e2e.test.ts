@@ -131,9 +131,9 @@ describe.concurrent("[SEC-13] [S18] approvals", () => {
       name,
       JSON.stringify({ spec: { control: { skip: { soak: { by: "alice", reason: "no time" } } } } }),
     );
-    await stand.waits(name, "AwaitingApproval");
-    expect(stagesOf(await stand.task(name))).toEqual({ soak: "Skipped", gate: "Running" });
-    await as("bob", name, says("bob", "Approve", { comment: "now" }));
+    const waiting = await stand.waits(name, "AwaitingApproval");
+    expect(stagesOf(waiting)).toEqual({ soak: "Skipped", gate: "Running" });
+    await as("bob", name, says("bob", "Approve", { comment: "now", expect: digestOf(waiting) }));
     await stand.over(name, "Completed");
   });
 
