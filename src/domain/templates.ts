@@ -52,12 +52,13 @@ function fill(value: Json, pass: Pass): Json {
   if (typeof value === "string") return fillText(value, pass);
   if (Array.isArray(value)) return value.map((item: Json) => fill(item, pass));
   if (typeof value !== "object" || value === null) return value;
-  const filled: Record<string, Json> = {};
-  for (const [key, item] of Object.entries(value)) {
-    if (key.includes("${")) pass.problems.push(`a variable cannot stand in the key ${key}`);
-    filled[key] = fill(item, pass);
-  }
-  return filled;
+  // Not by assignment: `__proto__` is a key like any other.
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, fillEntry(key, item, pass)]));
+}
+
+function fillEntry(key: string, item: Json, pass: Pass): Json {
+  if (key.includes("${")) pass.problems.push(`a variable cannot stand in the key ${key}`);
+  return fill(item, pass);
 }
 
 function fillText(text: string, pass: Pass): Json {

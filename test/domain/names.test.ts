@@ -11,7 +11,7 @@ import type { KindName } from "../support/domain-kinds.ts";
 const NAME = "constructor";
 const named = <V>(value: V): Readonly<Record<string, V>> => Object.fromEntries([[NAME, value]]);
 
-describe("[SEC-33] a name is looked up among what was given, never among what every object has", () => {
+describe("[SEC-44] a name is looked up among what was given, never among what every object has", () => {
   const settled: Partial<StageEntry> = { state: "Running", claim: null, attempts: 1, retryAt: null };
 
   test("nobody skipped a stage because of its name", () => {

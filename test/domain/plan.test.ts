@@ -96,8 +96,8 @@ describe("variables", () => {
     ["no such variable", "${colour}", [`${AT}\${colour}: no such variable`]],
     ["no such field", "${plan.colour}", [`${AT}\${plan.colour}: no such variable`]],
     ["no field of a text", "${tenantId.length}", [`${AT}\${tenantId.length}: no such variable`]],
-    ["[SEC-33] own properties only", "${plan.constructor}", [`${AT}\${plan.constructor}: no such variable`]],
-    ["[SEC-33] of the roots, too", "${toString}", [`${AT}\${toString}: no such variable`]],
+    ["[SEC-44] own properties only", "${plan.constructor}", [`${AT}\${plan.constructor}: no such variable`]],
+    ["[SEC-44] of the roots, too", "${toString}", [`${AT}\${toString}: no such variable`]],
   ];
 
   test("no row is lost", () => expect(ROWS).toHaveLength(26));

@@ -50,6 +50,11 @@ const ROWS: readonly (readonly [rule: string, source: Json, value: Json, ...prob
   ["what does not exist is named", "${nothing}", "", "${nothing}: no such variable"],
   ["what may not stand here is named", "at ${now}", "at ", "${now}: not here"],
   ["what comes later is no problem yet", "${opId}", ""],
+  [
+    "[SEC-44] a key that other objects inherit is a key like any other",
+    JSON.parse('{"__proto__":"${tenantId}"}') as Json,
+    JSON.parse('{"__proto__":"acme"}') as Json,
+  ],
   ["no expressions", "${1 + 1}", "", "${1 + 1}: not a variable name"],
   ["no empty name", "${}", "", "${}: not a variable name"],
   ["no deeper name than 16 parts", `\${a${".a".repeat(16)}}`, "", `\${a${".a".repeat(16)}}: not a variable name`],
@@ -63,10 +68,12 @@ const ROWS: readonly (readonly [rule: string, source: Json, value: Json, ...prob
   ],
 ];
 
-test("no row is lost", () => expect(ROWS).toHaveLength(20));
+test("no row is lost", () => expect(ROWS).toHaveLength(21));
 
 test.each(ROWS)("%s", (_rule, source, value, ...problems) => {
-  expect(render(source, lookup)).toEqual({ value, problems });
+  const rendered = render(source, lookup);
+  expect(rendered.problems).toEqual(problems);
+  expect(JSON.stringify(rendered.value)).toBe(JSON.stringify(value));
 });
 
 const PATHS: readonly (readonly [rule: string, path: string, value: string])[] = [
