@@ -19,6 +19,7 @@ import { keyOf, type KubeObject, refOf } from "../kube/resource.ts";
 import type { ControllerDeps } from "./deps.ts";
 import { emit, emitHeartbeat, madeBy } from "./emit.ts";
 import { type Situation, viewOf, withStatus } from "./gather.ts";
+import { noteRead } from "./memory.ts";
 import { addFinalizer, createTenant, readRivals, readTenant, removeFromWatch } from "./requests.ts";
 import { type ClaimTime, claimTime, perform } from "./perform.ts";
 
@@ -79,7 +80,9 @@ async function reread({ situation }: Turn, deps: ControllerDeps): Promise<KubeOb
   try {
     const fresh = await deps.client.get(SWITCH_TASKS, refOf(situation.task), { lane: "bulk" });
     // The name was given to another object: nothing of this one is ours to do any more (S13).
-    return fresh.metadata.uid === situation.task.metadata.uid ? fresh : null;
+    if (fresh.metadata.uid !== situation.task.metadata.uid) return null;
+    noteRead(deps.memories.of(keyOf(fresh), fresh.metadata.uid), situation.task, fresh);
+    return fresh;
   } catch (error) {
     if (isNotFound(error)) return null;
     throw error;

@@ -17,7 +17,6 @@ export interface TaskMemory {
   foreign: { readonly nonce: string; readonly since: Millis } | null;
   /** The spec, decoded once per generation. */
   decoded: { readonly generation: number; readonly spec: DecodedSpec } | null;
-  newest: string;
   rewound: boolean;
   /** The Event of its last transition was emitted by this process. */
   announced: boolean;
@@ -52,7 +51,6 @@ export function createMemories(): Memories {
         polling: null,
         foreign: null,
         decoded: null,
-        newest: "0",
         rewound: false,
         announced: false,
         heartbeat: null,
@@ -68,9 +66,9 @@ export function createMemories(): Memories {
   };
 }
 
-/** An object that is older than what was seen before means that the API server's history went back (S30). */
-export function noteVersion(memory: TaskMemory, resourceVersion: string): void {
-  if (compareVersions(resourceVersion, memory.newest) > 0) memory.newest = resourceVersion;
+/** A consistent read that is older than the copy in hand means that the API server's history went back (S30). */
+export function noteRead(memory: TaskMemory, held: KubeObject, read: KubeObject): void {
+  if (compareVersions(read.metadata.resourceVersion, held.metadata.resourceVersion) < 0) memory.rewound = true;
 }
 
 export function mineOf(memory: TaskMemory, generation: number, isGate: boolean, now: Millis): Mine | null {

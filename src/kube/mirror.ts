@@ -72,6 +72,11 @@ export class Mirror {
     return verdict;
   }
 
+  /** What the API server says is its newest version. Not good: only a new list shows what there is. */
+  endQuestion(version: string): Verdict {
+    return this.#judge(version);
+  }
+
   upsert(object: KubeObject): void {
     if (this.#listed !== null) this.list(object);
     else if (this.#advance(object)) this.#tell(this.#store.apply(object), "watch");

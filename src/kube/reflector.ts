@@ -90,6 +90,8 @@ class RunningReflector implements Reflector {
   readonly #counts = { unreadable: 0, failures: 0, relists: 0 };
   readonly #loops: Promise<unknown>;
   #isSynced = false;
+  /** The connection was lost: whoever answers next may have another history. */
+  #isLost = false;
   /** Streaming lists: until the server refuses one. */
   #mayStream = true;
   #attempt = new AbortController();
@@ -145,6 +147,7 @@ class RunningReflector implements Reflector {
       const isHealthy = clock.monotonic() - since >= HEALTHY_AFTER;
       failures = isHealthy ? 0 : failures + 1;
       if (error !== null) this.#report(error);
+      this.#isLost ||= error !== null && isLoss(error);
       if (error !== null || !isHealthy) await this.#pause(Math.max(failures, 1), error);
     }
   }
@@ -184,6 +187,7 @@ class RunningReflector implements Reflector {
     const endsAfter = millisOf(WATCH_ENDS_AFTER * (1 + rng.float()));
     let silence: Promise<void> | null = null;
     try {
+      if (cursor !== null && this.#isLost) await this.#askHistory(signal);
       const { chunks } = await client.watch(resource, {
         ...this.#selection,
         resourceVersion: cursor,
@@ -200,6 +204,15 @@ class RunningReflector implements Reflector {
       this.#attempt.abort();
       await silence;
     }
+  }
+
+  /** A watch from a version that a restored API server does not have yet is silent, and not refused, until it has (S30). */
+  async #askHistory(signal: AbortSignal): Promise<void> {
+    const { client, resource } = this.#options;
+    const { resourceVersion } = await client.list(resource, { ...this.#selection, limit: 1, signal });
+    const verdict = this.#mirror.endQuestion(resourceVersion);
+    if (verdict !== "good") throw new BrokenWatch(complaintOf(verdict, resourceVersion));
+    this.#isLost = false;
   }
 
   async #read(chunks: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void> {
@@ -252,6 +265,7 @@ class RunningReflector implements Reflector {
   async #endList(version: string, turns: Turns): Promise<void> {
     const verdict = await this.#mirror.endList(version, turns);
     if (verdict !== "good") throw new BrokenWatch(complaintOf(verdict, version));
+    this.#isLost = false;
     if (this.#isSynced) return;
     this.#isSynced = true;
     this.#synced.resolve();
@@ -346,6 +360,10 @@ class RunningReflector implements Reflector {
     };
   }
 }
+
+/** Nobody answered, or somebody on the way: it need not be the same API server when it does. */
+const isLoss = (error: unknown): boolean =>
+  !(error instanceof KubeError) || error.status === null || error.status >= 500;
 
 const complaintOf = (verdict: Verdict, version: string): string =>
   verdict === "rewound" ? `history went back to ${version}` : `the list of ${version} is older than what is known`;

@@ -35,7 +35,7 @@ interface Rig {
 function open(about: Partial<ReflectorOptions> = {}): Rig {
   const clock = new ManualClock();
   const kube = openFakeKube();
-  kube.on(LIST, ok(aList(100, [])));
+  kube.on(LIST, ({ query }) => ok(aList(query?.["limit"] === "1" ? 199 : 100, [])));
   const store = createStore();
   const warnings: string[] = [];
   const log: KubeLog = {
@@ -377,6 +377,24 @@ describe("[S30] [kube-apiserver/reborn] history that went back", () => {
     expect(rig.told()).toEqual(["rewound", "gone a@7", "gone b@9"]);
     expect(watch.isOpen).toBe(false);
     await rig.clock.advance(seconds(1));
+    rig.watch().send(added(aWidget("a", 7)), bookmark(41, true));
+    await rig.clock.advance(NOW);
+    expect([rig.told(), rig.held()]).toEqual([["list a@7"], ["a@7"]]);
+  });
+
+  test("is found when the watch was lost, which would be silent until that history has caught up", async () => {
+    const rig = await synced([aWidget("a", 7)]);
+    rig.watch().send(modified(aWidget("a", 140)));
+    await rig.clock.advance(NOW);
+    rig.kube.on(LIST, ok(aList(40, [aWidget("a", 7)])));
+    rig.watch().cut();
+    await rig.clock.advance(seconds(1));
+    expect(rig.asked().at(-1)).toBe("limit=1");
+    await rig.clock.advance(seconds(2));
+    rig.watch().send(added(aWidget("a", 7)), bookmark(40, true));
+    await rig.clock.advance(NOW);
+    expect(rig.told()).toEqual(["watch a@140", "rewound", "gone a@140"]);
+    await rig.clock.advance(seconds(4));
     rig.watch().send(added(aWidget("a", 7)), bookmark(41, true));
     await rig.clock.advance(NOW);
     expect([rig.told(), rig.held()]).toEqual([["list a@7"], ["a@7"]]);
