@@ -1,6 +1,7 @@
 import { backoffAfter } from "../lib/backoff.ts";
 import type { Clock, Rng } from "../lib/seams.ts";
 import { type Millis, millisOf, minutes, seconds } from "../lib/time.ts";
+import { isUnavailable } from "./errors.ts";
 import type { KubeLog } from "./log.ts";
 import type { Lane, Taken, Workqueue } from "./workqueue.ts";
 
@@ -25,9 +26,12 @@ export type Reconcile = (key: string, attention: Attention) => Promise<Next>;
 export interface Result {
   readonly key: string;
   readonly lane: Lane;
-  /** `quarantined`: it threw three times or more in a row. `stopped`: the controller's stop cut it short. */
-  readonly outcome: "done" | "failed" | "quarantined" | "stopped";
-  /** In a row, this one included. */
+  /**
+   * `quarantined`: it threw three times or more in a row. `unavailable`: the API server took no requests, which is no failure of the
+   * object. `stopped`: the controller's stop cut it short.
+   */
+  readonly outcome: "done" | "failed" | "quarantined" | "unavailable" | "stopped";
+  /** Of the object, in a row, this one included. */
   readonly failures: number;
   readonly error: unknown;
   readonly waited: Millis;
@@ -59,6 +63,10 @@ export interface Controller {
 const QUARANTINE_FROM = 3;
 const BACKOFF = { initial: seconds(1), factor: 2, max: seconds(60) };
 const QUARANTINE = { initial: minutes(1), factor: 2, max: minutes(10) };
+/** Longest Retry-After that is kept. */
+const LONGEST_ASKED = seconds(60);
+/** While the API server takes no requests. Short at its longest: when it is back, everything goes on. */
+const AWAY = { initial: seconds(1), factor: 2, max: seconds(10) };
 
 /**
  * Works on the keys of a queue until stopped. A throw concerns its own key only: it backs off alone and never ends a worker
@@ -73,6 +81,8 @@ class RunningController implements Controller {
   readonly #running = new Set<Promise<void>>();
   /** Throws in a row, of keys whose last run threw. */
   readonly #failures = new Map<string, number>();
+  /** Runs in a row that met no API server. */
+  readonly #away = new Map<string, number>();
   readonly #dispatching: Promise<void>;
   #workers: number;
   #freed: (() => void) | null = null;
@@ -142,10 +152,11 @@ class RunningController implements Controller {
     try {
       const next = await reconcile(taken.key, this.#attentionFor(taken));
       this.#failures.delete(taken.key);
+      this.#away.delete(taken.key);
       this.#follow(taken.key, next);
     } catch (thrown) {
       error = thrown;
-      outcome = this.#stop.signal.aborted ? "stopped" : this.#fail(taken.key);
+      outcome = this.#stop.signal.aborted ? "stopped" : this.#fail(taken.key, thrown);
       if (outcome === "stopped") queue.add(taken.key, taken.lane);
     } finally {
       queue.done(taken.key);
@@ -169,8 +180,16 @@ class RunningController implements Controller {
     if (next.again === "after") this.#options.queue.addAfter(key, next.after, "continuation");
   }
 
-  #fail(key: string): "failed" | "quarantined" {
+  #fail(key: string, error: unknown): "failed" | "quarantined" | "unavailable" {
     const { queue, rng } = this.#options;
+    if (isUnavailable(error)) {
+      const away = (this.#away.get(key) ?? 0) + 1;
+      this.#away.set(key, away);
+      const after = Math.max(backoffAfter(away, AWAY, rng.float()), Math.min(error.retryAfter ?? 0, LONGEST_ASKED));
+      queue.addAfter(key, millisOf(after), "continuation");
+      return "unavailable";
+    }
+    this.#away.delete(key);
     const failures = (this.#failures.get(key) ?? 0) + 1;
     this.#failures.set(key, failures);
     const isQuarantined = failures >= QUARANTINE_FROM;
@@ -187,7 +206,10 @@ class RunningController implements Controller {
     try {
       onResult?.({ key, lane, failures, waited, ...run });
       if (run.outcome === "done" || run.outcome === "stopped") return;
-      log.error({ controller: name, key, failures, error: run.error }, `${key}: reconcile failed (${run.outcome})`);
+      if (run.outcome === "unavailable")
+        log.warn({ controller: name, key, error: run.error }, `${key}: the API server takes no requests; tried again`);
+      else
+        log.error({ controller: name, key, failures, error: run.error }, `${key}: reconcile failed (${run.outcome})`);
     } catch {
       // Whoever listens to results cannot end a worker either.
     }

@@ -8,6 +8,7 @@ import {
   type Result,
   runController,
 } from "../../src/kube/controller.ts";
+import { KubeError } from "../../src/kube/errors.ts";
 import type { KubeLog } from "../../src/kube/log.ts";
 import { openWorkqueue, type Workqueue } from "../../src/kube/workqueue.ts";
 import type { Rng } from "../../src/lib/seams.ts";
@@ -15,6 +16,7 @@ import { millisOf, minutes, seconds } from "../../src/lib/time.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 
 const NEVER: Next = { again: "never" };
+const ASKED = { verb: "update", resource: "widgets.example.dev", target: "ns/a" } as const;
 const quiet: KubeLog = { info: () => undefined, warn: () => undefined, error: () => undefined };
 /** Full jitter at its upper end: waits are as long as they get. */
 const latest: Rng = { float: () => 1 - Number.EPSILON, id: () => "" };
@@ -122,6 +124,40 @@ describe("[S24] a throw concerns its key alone", () => {
     rig.queue.add("ns/bad", "user");
     await rig.clock.advance(millisOf(0));
     expect(rig.results.at(-1)).toMatchObject({ outcome: "failed", failures: 1 });
+  });
+
+  test.each(["Refused", "Ambiguous", "Throttled", "Unauthorized", "BadAnswer"] as const)(
+    "[kube-apiserver/down] [L1] an API server that takes no requests (%s) is no failure of the object: tried every ten seconds, for ever",
+    async (kind) => {
+      let isAway = true;
+      await using rig = run(async () => {
+        if (isAway) throw new KubeError(ASKED, { kind, status: null, reason: "ECONNREFUSED" });
+        return NEVER;
+      });
+      rig.queue.add("ns/a", "user");
+      await rig.clock.advance(minutes(20));
+      const at = rig.runs.map((text) => Number(text.split("@")[1]));
+      expect(at.slice(0, 7)).toEqual([0, 1, 3, 7, 15, 25, 35]);
+      expect(new Set(rig.results.map(({ outcome, failures }) => `${outcome} ${failures}`))).toEqual(
+        new Set(["unavailable 0"]),
+      );
+      isAway = false;
+      await rig.clock.advance(seconds(10));
+      expect(rig.results.at(-1)).toMatchObject({ outcome: "done", failures: 0 });
+    },
+  );
+
+  test("[kube-apiserver/busy] Retry-After is kept, up to a minute", async () => {
+    const asked = [seconds(20), minutes(5)];
+    await using rig = run(async () => {
+      const retryAfter = asked.shift();
+      if (retryAfter !== undefined)
+        throw new KubeError(ASKED, { kind: "Throttled", status: 429, reason: null, retryAfter });
+      return NEVER;
+    });
+    rig.queue.add("ns/a", "user");
+    await rig.clock.advance(minutes(6));
+    expect(rig.runs).toEqual(["ns/a@0", "ns/a@20", "ns/a@80"]);
   });
 
   test("neither a synchronous throw, nor a log or a listener that throws, ends a worker", async () => {
