@@ -62,6 +62,10 @@ function brokenHistory(view: TaskView): string | null {
   if (stored === null) return view.finalizer || holds ? "the status of this task is gone" : null;
   if (spec === null) return status.phase === "Created" ? null : "the spec no longer decodes";
   const { plan } = status;
+  const names = spec.stages.map(({ name }) => name);
+  const stranger = status.stages.find(({ name }) => !names.includes(name));
+  if (stranger !== undefined)
+    return `the journal of this task holds a stage ${stranger.name} that its spec does not have`;
   const claimed = Math.max(0, ...status.stages.map(({ seq }) => seq));
   if (claimed !== status.seq) return "the journal of this task does not hold its last claim";
   if (claimed > 0 && (plan === null || status.epoch === 0)) return "this task has claims, but no plan or no epoch";

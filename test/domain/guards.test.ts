@@ -9,6 +9,7 @@ import type { TaskView } from "../../src/domain/task.ts";
 import {
   type About,
   after,
+  anEntry,
   aPlan,
   aSpec,
   aStage,
@@ -95,6 +96,11 @@ describe("divergence", () => {
       SAYS,
     ],
     ["[S30] claims without an epoch", { stages: { route: "Completed" }, status: { epoch: 0 } }, SAYS],
+    [
+      "[S30] a journal of a stage that the spec does not have",
+      { status: { stages: [anEntry(aStage("stranger", "write"), "Completed", 1)], seq: 1, epoch: EPOCH } },
+      SAYS,
+    ],
     ["[S30] a journal that lost its entries", { stages: { route: "Completed" }, status: { stages: [] } }, SAYS],
     [
       "[S30] a seq below that of a claim",
@@ -152,7 +158,7 @@ describe("divergence", () => {
     ],
     ["before the first claim the lock may be anybody's", { phase: "Pending" }, "finalizer: HoldFinalizer"],
   ];
-  test("no row is lost", () => expect(ROWS).toHaveLength(21));
+  test("no row is lost", () => expect(ROWS).toHaveLength(22));
   test.each(ROWS)("%s", (_rule, about, decision) => expect(say(decided(aTask(about), NOON))).toBe(decision));
 
   test("[S30] once said it stays, without writes and effects, whatever is asked", () => {
