@@ -186,6 +186,7 @@ const history = z.strictObject({
   reason: text(64, "Why."),
 });
 const issue = z.strictObject({
+  severity: z.enum(["warning"]).describe("Absent: an error.").optional(),
   path: text(128, "Where."),
   value: text(128, "What stood there."),
   message: text(256, "What is wrong."),

@@ -9,6 +9,7 @@ import type {
   Condition,
   FrozenPlan,
   HistoryEntry,
+  Issue,
   Status,
   TaskFailure,
   Waiting,
@@ -72,9 +73,9 @@ export function statusFrom(raw: unknown, generation: number): Status | null {
     failure: failureFrom(fields["failure"]),
     turnedBackBy: oneOf(fields["turnedBackBy"], ["Rollback", "Cancel", "Deletion", "Failure"]),
     issues: listOf(fields["issues"]).map((item) => {
-      const { path, value, message } = fieldsOf(item);
+      const { severity, path, value, message } = fieldsOf(item);
       return {
-        severity: "error",
+        severity: oneOf(severity, ["warning"]) ?? "error",
         path: textOf(path) ?? "",
         value: textOf(value) ?? "",
         message: textOf(message) ?? "",
@@ -252,10 +253,7 @@ export function statusTo(before: unknown, status: Status, { generation, total, c
     abandoned: status.abandoned === null ? undefined : { ...status.abandoned, at: formatInstant(status.abandoned.at) },
     failure: status.failure === null ? undefined : failureTo(status.failure),
     turnedBackBy: present(status.turnedBackBy),
-    issues:
-      status.phase === "ValidationFailed"
-        ? some(status.issues.map(({ path, value, message }) => ({ path, value, message })))
-        : undefined,
+    issues: status.phase === "ValidationFailed" ? some(status.issues.map(issueTo)) : undefined,
     history: some(
       status.history.map(({ from, to, at, reason }) => ({
         ...(from === null ? {} : { from }),
@@ -268,6 +266,8 @@ export function statusTo(before: unknown, status: Status, { generation, total, c
     conditions: conditions.map(conditionTo),
   });
 }
+
+const issueTo = ({ severity, ...rest }: Issue): Fields => ({ ...(severity === "error" ? {} : { severity }), ...rest });
 
 /** A frozen plan never changes: what stands there is kept as it is. */
 function planTo(before: unknown, plan: FrozenPlan | null): unknown {
