@@ -79,43 +79,23 @@ export function givesUp(here: Turn, doing: Doing): readonly Step<World>[] {
   const says = (what: string, address: string): string =>
     telling ? `${what}  ${doing.act.act.stage} to ${address}  p${process.index + 1}` : "";
   return open.flatMap((address) => {
+    const mine = ({ message, from, act }: Flight): boolean =>
+      message.to === address && from === process.index && act === doing.act.id;
+    const heard = (answer: Answer, all: World = world): World =>
+      told(machine, all, { process: process.index, doing, address, answer });
+    const isUnderWay = world.flights.some(mine);
+    // A request that can no longer arrive is given up for nothing: its answer never comes.
+    if (machine.timed && !isUnderWay)
+      return [{ world: heard("unknown"), wrong: null, fair: true, says: says("silent", address) }];
     const found: Step<World>[] = [];
     if (world.may.losses > 0) {
-      const lost = told(machine, world, { process: process.index, doing, address, answer: "unknown" });
-      found.push({ world: spend(machine, lost, "losses"), wrong: null, fair: false, says: says("silent", address) });
+      const lost = spend(machine, heard("unknown"), "losses");
+      found.push({ world: lost, wrong: null, fair: false, says: says("silent", address) });
     }
-    if (world.may.refusals > 0) {
-      const flights = world.flights.filter(
-        ({ message, from, act }) => message.to !== address || from !== process.index || act !== doing.act.id,
-      );
-      if (flights.length < world.flights.length) {
-        const refused = told(
-          machine,
-          { ...world, flights },
-          { process: process.index, doing, address, answer: "refused" },
-        );
-        found.push({
-          world: spend(machine, refused, "refusals"),
-          wrong: null,
-          fair: false,
-          says: says("refused", address),
-        });
-      }
-    }
-    // A message that can no longer arrive is given up for nothing: its answer never comes.
-    if (
-      machine.timed &&
-      world.may.losses === 0 &&
-      !world.flights.some(
-        ({ message, from, act }) => message.to === address && from === process.index && act === doing.act.id,
-      )
-    ) {
-      found.push({
-        world: told(machine, world, { process: process.index, doing, address, answer: "unknown" }),
-        wrong: null,
-        fair: true,
-        says: says("silent", address),
-      });
+    if (world.may.refusals > 0 && isUnderWay) {
+      const flights = world.flights.filter((flight) => !mine(flight));
+      const refused = spend(machine, heard("refused", { ...world, flights }), "refusals");
+      found.push({ world: refused, wrong: null, fair: false, says: says("refused", address) });
     }
     return found;
   });

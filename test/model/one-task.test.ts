@@ -1,7 +1,6 @@
 import { test } from "vitest";
 import { aSpec, aStage, aTenant } from "../support/build.ts";
-import { holds, LARGE, refuted } from "./model.ts";
-import { NO_FENCES } from "./weaker.ts";
+import { holds, LARGE } from "./model.ts";
 import type { Scenario } from "./world.ts";
 
 // One task: one write and one announce to two instances; two processes with copies that are as old as you like. The lock is taken already.
@@ -28,8 +27,4 @@ test("[S3] [S8] [S10] [S12] [S21] two processes, one crash, one lost answer, a r
 test("[S3] [S4] [S8] [S11] a claim is taken over while its claimant lives, a rollback at any time", () => {
   const losses = LARGE ? 1 : 0;
   holds({ ...ONE_TASK, name: "taken over", may: { rollbacks: [1], early: 1, crashes: LARGE ? 1 : 0, losses } }, 10_000);
-});
-
-test("[S8] without fences at the receivers an original lands after its undo", () => {
-  refuted({ ...ONE_TASK, processes: 1, may: { rollbacks: [1], crashes: 1 }, rules: NO_FENCES }, "[S8]");
 });

@@ -1,7 +1,7 @@
 import { never } from "../../src/lib/never.ts";
 import { openEntry } from "../../src/domain/status.ts";
 import type { TenantStatus } from "../../src/domain/stored.ts";
-import type { Decision } from "../../src/domain/task.ts";
+import type { Act, Decision } from "../../src/domain/task.ts";
 import type { Machine } from "./machine.ts";
 import type { Step } from "./search.ts";
 import { type Turn, memoryOf, named, remembering, spend, withProcess } from "./turn.ts";
@@ -56,10 +56,16 @@ function one(turn: Turn, gone: boolean): readonly Step<World>[] {
     nonce,
     gone,
   });
-  if (machine.rules.adopts && gone && decision.do === "act" && decision.because === "TakeOver")
+  if (machine.rules.adopts && gone && decision.do === "act" && isSameAct(task, decision.act))
     return [adopted(turn, decision)];
   const key = `${process.index} ${task.id} ${process.tenant.of.id} ${memory.id} ${nonce} ${gone}`;
   return carriedOut(turn, decision, { key, task, uid: view.ref.uid });
+}
+
+/** What would be claimed is what is claimed already. */
+function isSameAct({ status }: TaskObject, { stage, part }: Act): boolean {
+  const open = status === null ? undefined : openEntry(status);
+  return open?.name === stage && open.part === part && open.claim !== null;
 }
 
 interface Deciding {

@@ -1,5 +1,6 @@
 import type { Decision } from "../../src/domain/task.ts";
 import { wrongTask } from "./checks.ts";
+import { PLACE } from "./facts.ts";
 import type { Machine } from "./machine.ts";
 import type { Step } from "./search.ts";
 import { type Turn, changed, memoryOf, replaced, stale } from "./turn.ts";
@@ -54,7 +55,8 @@ export function firstClaim(machine: Machine, before: World, after: World, index:
   if (seq > 0 || (after.tasks[index]?.status?.seq ?? 0) === 0 || before.past.before[index] !== null)
     return noted(machine, after);
   const held = Object.fromEntries(Object.entries(before.receivers.at).map(([address, { value }]) => [address, value]));
-  return { ...after, past: machine.past({ ...after.past, before: replaced(after.past.before, index, held) }) };
+  const at = { ...held, [PLACE]: before.tenant.status?.current?.planVersion ?? null };
+  return { ...after, past: machine.past({ ...after.past, before: replaced(after.past.before, index, at) }) };
 }
 
 /** A Completed task that is told to go back: was there a moment at which that could not be done? */

@@ -1,7 +1,7 @@
 import { isTerminal } from "../../src/domain/phase.ts";
 import { deepEqual } from "../../src/lib/deep-equal.ts";
 import { NO_FENCE } from "../../src/lib/fence.ts";
-import { claimedFence, first, greatest, isDirty, placeOf } from "./facts.ts";
+import { claimedFence, first, greatest, isDirty, placeBefore, placeOf } from "./facts.ts";
 import type { Machine } from "./machine.ts";
 import type { Message, TaskObject, TenantObject, Verdict, World } from "./world.ts";
 
@@ -63,7 +63,8 @@ export function truth(machine: Machine, world: World): readonly string[] {
   return [...(last === undefined ? [] : reached(machine, world, last)), ...recorded(machine, world)];
 }
 
-export function reached(machine: Machine, world: World, { index, status }: TaskObject): readonly string[] {
+export function reached(machine: Machine, world: World, task: TaskObject): readonly string[] {
+  const { index, status } = task;
   if (status === null || status.abandoned !== null) return [];
   const spec = machine.spec(index);
   const back = status.phase === "RolledBack" || (status.phase === "Cancelled" && status.direction === "Back");
@@ -76,9 +77,7 @@ export function reached(machine: Machine, world: World, { index, status }: TaskO
       const address = status.instances[i] ?? "";
       const { value } = machine.receiver(world.receivers, address, { store: kind === "write", fenced: true });
       const before =
-        kind === "write"
-          ? (world.past.before[index]?.[address] ?? null)
-          : { version: status.plan?.previous?.planVersion ?? null };
+        kind === "write" ? (world.past.before[index]?.[address] ?? null) : { version: placeBefore(world, task) };
       const wanted = back ? before : { version: spec.plan.version };
       if (deepEqual(value, wanted)) return [];
       const held = `${address} holds ${JSON.stringify(value)} and not ${JSON.stringify(wanted)}`;
@@ -99,5 +98,5 @@ export function recorded(machine: Machine, world: World): readonly string[] {
   const isForgotten = world.past.released && said === null;
   return said === wanted || isForgotten
     ? []
-    : [`[L9] TenantState says plan version ${said}, the tenant is at ${wanted}`];
+    : [`[L9] TenantState says plan version ${said}, the tenant is at ${JSON.stringify(wanted)}`];
 }

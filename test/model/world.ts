@@ -214,7 +214,7 @@ export interface Past {
   /** By task: since it was told to go back there was a moment at which that had to be refused. */
   readonly refusable: readonly boolean[];
   /** What tasks that were deleted left behind: their greatest fence, and the plan version that the tenant was left at with it. */
-  readonly gone: { readonly fence: Fence; readonly planVersion: number | null } | null;
+  readonly gone: { readonly fence: Fence; readonly planVersion: Json } | null;
   readonly vanished: boolean;
   readonly released: boolean;
 }
