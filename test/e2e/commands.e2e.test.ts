@@ -57,18 +57,38 @@ const reasons = async (name: string, count: number): Promise<readonly string[]> 
 const called = (name: string): unknown => ({ ...(NOTIFY as object), name });
 const route = (): unknown => ROUTE(stand.namespace);
 const AT_BLUE = { unit: "blue", version: "41" };
+/** Long enough for a kubectl to start on a busy machine; the stages that take it wait longer. */
+const IN_FLIGHT = 2500;
+const UNHURRIED = { attemptTimeout: "12s", instanceTimeout: "10s" };
 /** What an undone announce leaves: told forward, then told again at both sides. */
 const UNDONE = ["blue 41 applied", "green 42 applied", "green 41 applied"];
 
 describe.concurrent("pause and resume", () => {
   const PIPELINE = ["one", "two", "three", "four"];
+  /** Only the stage that is to be met in flight goes to blue, which takes its time. */
+  const heldAtBlue = (name: string): unknown => ({
+    ...UNHURRIED,
+    name,
+    http: { endpoint: "im-gateway", to: { key: "slow-one", select: "All" } },
+  });
+  const bothSides = (): Readonly<Record<string, unknown>> => {
+    const endpoints = [
+      { key: "im-gateway", host: "127.0.0.1", port: stand.green.port },
+      { key: "slow-one", host: "127.0.0.1", port: stand.blue.port },
+    ];
+    return {
+      target: { deployUnit: { id: 2, name: "green", version: 7 }, endpoints },
+      previous: { deployUnit: { id: 1, name: "blue", version: 6 }, endpoints, planVersion: 41 },
+    };
+  };
   test.for([0, 1, 2, 3, 4])(
     "[R69] [R70] [F3] paused after stage %i of 4: the one in flight settles, no other begins, each is called once",
     async (boundary, { expect }) => {
       const name = `boundary-${boundary}`;
-      await stand.green.tell({ mode: "slow", tenant: tenantOf(name), ms: 700, times: boundary });
+      await stand.blue.tell({ mode: "slow", tenant: tenantOf(name), ms: IN_FLIGHT, times: 1 });
+      const stages = PIPELINE.map((stage, i) => (i === boundary - 1 ? heldAtBlue(stage) : called(stage)));
       const control = boundary === 0 ? { control: { paused: true } } : {};
-      await started(name, { stages: PIPELINE.map(called), spec: control });
+      await started(name, { stages, spec: { ...bothSides(), ...control } });
       if (boundary > 0) {
         const stage = PIPELINE[boundary - 1] ?? "";
         await stand.until(name, `to run ${stage}`, (task) => stagesOf(task)[stage] === "Running");
@@ -90,7 +110,8 @@ describe.concurrent("pause and resume", () => {
       await stand.patch(name, { paused: false });
       await stand.over(name, "Completed");
       const all = await effectsAt([stand.blue, stand.green], tenantOf(name));
-      expect(effectLines(all)).toEqual(PIPELINE.map(() => "green 42 applied"));
+      const sides = PIPELINE.map((_, i) => (i === boundary - 1 ? "blue 42 applied" : "green 42 applied"));
+      expect(effectLines(all).toSorted()).toEqual(sides.toSorted());
       expect(doubled(all)).toEqual([]);
     },
   );
@@ -235,8 +256,8 @@ describe.concurrent("[R71] rollback", () => {
 
   test("asked for while a stage runs: it settles first, then all is undone", async ({ expect }) => {
     const name = "in-flight";
-    await stand.green.tell({ mode: "slow", tenant: tenantOf(name), ms: 900, times: 1 });
-    await started(name, { stages: stages() });
+    await stand.green.tell({ mode: "slow", tenant: tenantOf(name), ms: IN_FLIGHT, times: 1 });
+    await started(name, { stages: [route(), { ...(NOTIFY as object), ...UNHURRIED }, CHECK] });
     await stand.until(name, "to tell", (task) => stagesOf(task)["notify"] === "Running");
     await stand.patch(name, { rollback: true });
     await stand.answered(name, "rollback", "Accepted");
@@ -261,8 +282,8 @@ describe.concurrent("[R74] cancel", () => {
 
   test("[F14] while a stage runs: it settles, all is undone, then Cancelled", async ({ expect }) => {
     const name = "cancel-flight";
-    await stand.green.tell({ mode: "slow", tenant: tenantOf(name), ms: 900, times: 1 });
-    await started(name);
+    await stand.green.tell({ mode: "slow", tenant: tenantOf(name), ms: IN_FLIGHT, times: 1 });
+    await started(name, { stages: [route(), { ...(NOTIFY as object), ...UNHURRIED }, CHECK] });
     await stand.until(name, "to tell", (task) => stagesOf(task)["notify"] === "Running");
     await stand.patch(name, { cancel: true });
     await stand.answered(name, "cancel", "Accepted");
