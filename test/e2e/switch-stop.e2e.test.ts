@@ -12,8 +12,10 @@ test("[process/term] [L7] SIGTERM: what is in flight settles, nothing new begins
   await stand.green.tell({ mode: "slow", tenant, ms: 800, times: 1 });
   await stand.create(aSwitch(stand, { stages: [NOTIFY, { ...(NOTIFY as object), name: "again" }] }));
   await stand.until("acme-green", "to be telling", (task) => stagesOf(task)["notify"] === "Running");
-  process.kill(first.pid, "SIGTERM");
+  // It kills what does not end by itself, but later than that.
+  const stopped = first.stop();
   await first.ended(seconds(10));
+  await stopped;
   expect(stagesOf(await stand.task("acme-green"))).toEqual({ notify: "Completed" });
 
   await stand.operator();
