@@ -37,7 +37,7 @@ const FAILED: Tally = { passed: 0, failed: 1, skipped: 0 };
 
 export const LAYERS: readonly Layer[] = [
   { name: "static", needs: [], run: staticLayer },
-  { name: "unit", needs: [], run: (run) => vitest("unit", minutes(10), run) },
+  { name: "unit", needs: [], run: (run) => vitest("unit", minutes(10), run, POLICY_COVERED) },
   { name: "model", needs: [], run: modelLayer },
   { name: "build", needs: [], run: (run) => step("build", [process.execPath, "deployment/build.ts"], run) },
   { name: "environment", needs: [], run: environmentLayer },
@@ -110,11 +110,26 @@ async function environmentLayer({ machine, atEnd, variables }: TestRun): Promise
   return PASSED;
 }
 
-async function vitest(project: string, timeout: Millis, { machine, variables }: TestRun): Promise<Tally> {
+/** T11: each branch of the policy is taken by a pure test, or it is not there. A threshold that is missed ends vitest with an error. */
+export const POLICY_COVERED: readonly string[] = [
+  "--coverage",
+  "--coverage.include=src/domain/**/*.ts",
+  "--coverage.reporter=text-summary",
+  "--coverage.thresholds.branches=100",
+];
+
+async function vitest(
+  project: string,
+  timeout: Millis,
+  { machine, variables }: TestRun,
+  also: readonly string[] = [],
+): Promise<Tally> {
   const folder = await mkdtemp(join(tmpdir(), "turnout-report-"));
   try {
     const report = join(folder, "report.json");
-    const args = ["run", "--project", project, "--reporter=default", "--reporter=json", `--outputFile.json=${report}`];
+    const reports = ["--reporter=default", "--reporter=json", `--outputFile.json=${report}`];
+    const covered = `--coverage.reportsDirectory=${join(folder, "coverage")}`;
+    const args = ["run", "--project", project, ...reports, covered, ...also];
     const file = join(TOOLS, "vitest");
     const { code } = await run({ file, args, cwd: ROOT, env: variables, timeout, show: true }, machine);
     return tallyOf(await readFile(report, "utf8").catch(() => null), code);

@@ -28,7 +28,7 @@ describe("[S32] what is stored is what is read", () => {
       fc.property(statuses, (status) => {
         expect(read(written(status))).toEqual(status);
       }),
-      cases(1000),
+      cases(200),
     );
   });
 
@@ -39,7 +39,7 @@ describe("[S32] what is stored is what is read", () => {
         fc.pre(before.plan === null || before.plan.digest !== status.plan?.digest);
         expect(read(written(status, written(before)))).toEqual(status);
       }),
-      cases(300),
+      cases(100),
     );
   });
 
@@ -48,7 +48,7 @@ describe("[S32] what is stored is what is read", () => {
       fc.property(tenantStatuses, (status) => {
         expect(tenantFrom(throughTheWire(tenantTo(undefined, status)))).toEqual(status);
       }),
-      cases(1000),
+      cases(200),
     );
   });
 });
@@ -71,7 +71,7 @@ describe("[S32] fields of a newer release survive every write", () => {
         const again = written(status, newer) as Readonly<Record<string, Json>>;
         expect(again).toEqual(entries.length === 0 ? { ...(newer as object), stages: undefined } : newer);
       }),
-      cases(300),
+      cases(100),
     );
   });
 
@@ -81,7 +81,7 @@ describe("[S32] fields of a newer release survive every write", () => {
         const newer = { ...(throughTheWire(tenantTo(undefined, status)) as object), ...top };
         expect(throughTheWire(tenantTo(throughTheWire(newer), status))).toEqual(throughTheWire(newer));
       }),
-      cases(300),
+      cases(100),
     );
   });
 });
@@ -97,7 +97,7 @@ describe("[S25] whatever is stored, the API server's schema takes", () => {
       fc.property(statuses, (status) => {
         expect(refused(written(status))).toBeNull();
       }),
-      cases(300),
+      cases(100),
     );
   });
 
@@ -106,7 +106,7 @@ describe("[S25] whatever is stored, the API server's schema takes", () => {
       fc.property(tenantStatuses, (status) => {
         expect(tenantStateStatus.safeParse(throughTheWire(tenantTo(undefined, status))).error).toBeUndefined();
       }),
-      cases(300),
+      cases(100),
     );
   });
 
@@ -120,7 +120,7 @@ describe("[S25] whatever is stored, the API server's schema takes", () => {
           expect(status === null ? null : read(written(status))).toEqual(status);
         }
       }),
-      cases(150),
+      cases(60),
     );
   });
 });
@@ -134,7 +134,7 @@ describe("[S30] [S24] a poisoned status", () => {
         const tenant = tenantFrom(raw);
         expect(tenant === null || Number.isSafeInteger(tenant.epoch)).toBe(true);
       }),
-      cases(2000),
+      cases(500),
     );
   });
 
@@ -166,7 +166,7 @@ describe("[S30] [S24] a poisoned status", () => {
         const asked = { ...poor, control: { ...view.control, rollback } };
         expect(turn(() => decide(asked, at(100)))).toEqual(known);
       }),
-      cases(1500),
+      cases(300),
     );
   });
 
@@ -188,7 +188,7 @@ describe("[S30] [S24] a poisoned status", () => {
         };
         expect(["sleep", "write"]).toContain(turn(() => decideTenant(facts, at(100))));
       }),
-      cases(1000),
+      cases(200),
     );
   });
 });

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 
 import { changedFiles } from "../../deployment/testing/generated.ts";
-import { chosenLayers, LAYER_NAMES } from "../../deployment/testing/layers.ts";
+import { chosenLayers, LAYER_NAMES, POLICY_COVERED } from "../../deployment/testing/layers.ts";
 import { isGreen, lastLine, summaryOf } from "../../deployment/testing/summary.ts";
 import { tallyOf } from "../../deployment/testing/vitest-report.ts";
 import { millisOf } from "../../src/lib/time.ts";
@@ -80,6 +80,11 @@ describe("the layers of npm test", () => {
   test("none asked for: all, in order", () => expect(names([])).toEqual(LAYER_NAMES));
   test("one asked for: it alone", () => expect(names(["unit"])).toEqual(["unit"]));
   test("what it needs comes first", () => expect(names(["servers"])).toEqual(["build", "environment", "servers"]));
+});
+
+test("[T11] the unit layer is red where a branch of the policy is not taken", () => {
+  expect(POLICY_COVERED).toContain("--coverage.include=src/domain/**/*.ts");
+  expect(POLICY_COVERED).toContain("--coverage.thresholds.branches=100");
 });
 
 describe("generated files", () => {

@@ -83,6 +83,6 @@ test("[S25] any plan of up to 32 stages is shown whole in 8 KiB; names of 40 cha
       expect(shown.undo).toHaveLength(parts.reduce<number>((sum, n) => sum + n, 0));
       expect(bytesOf(shown)).toBeLessThanOrEqual(name <= 12 ? 8192 : 12 * 1024);
     }),
-    cases(300),
+    cases(100),
   );
 });

@@ -106,7 +106,7 @@ describe("any text", () => {
         expect(render("${v}", holding(text))).toEqual({ value: text, problems: [] });
         expect(render("<${v}|${v}>", holding(text))).toEqual({ value: `<${text}|${text}>`, problems: [] });
       }),
-      cases(2000),
+      cases(500),
     );
   });
 
@@ -122,7 +122,7 @@ describe("any text", () => {
         expect(pathname.split("/").slice(3)).toEqual(["end"]);
         expect(decodeURIComponent(pathname.split("/")[2] ?? "")).toBe(text.toWellFormed());
       }),
-      cases(2000),
+      cases(500),
     );
   });
 
@@ -132,7 +132,7 @@ describe("any text", () => {
       fc.property(plain, (value) => {
         expect(JSON.stringify(render(value, lookup).value)).toBe(JSON.stringify(value));
       }),
-      cases(1000),
+      cases(300),
     );
   });
 });

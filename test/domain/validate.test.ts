@@ -294,6 +294,6 @@ test("[S7] what validates can be undone: every part of the undo renders", () => 
       const back = undoPlanOf(view, { ...view.status, plan: aPlan(spec, placed ? aPrevious() : null) });
       expect(back.filter(({ index }) => planStage(basis, index, "Back").planned === null)).toEqual([]);
     }),
-    cases(500),
+    cases(200),
   );
 });
