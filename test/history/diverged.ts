@@ -7,7 +7,7 @@ export const diverged: Checker = (recording) =>
   taskHistories(recording).flatMap((history) => [
     ...newer(history),
     ...broken(history, recording).flatMap((since) => afterwards(history, since, recording)),
-    ...said(history),
+    ...said(history, recording),
   ]);
 
 const newer = (history: readonly TaskVersion[]): readonly Violation[] =>
@@ -65,9 +65,12 @@ function afterwards(history: readonly TaskVersion[], since: Broken, recording: R
 }
 
 /** Once called Diverged, only a release by a person ends it. */
-const said = (history: readonly TaskVersion[]): readonly Violation[] =>
+const said = (history: readonly TaskVersion[], recording: Recording): readonly Violation[] =>
   claimsOf(history).flatMap(({ version, before, stage }) =>
-    before?.status?.waiting?.reason === "Diverged"
+    before?.status?.waiting?.reason === "Diverged" && !releasedBefore(version, recording)
       ? [{ id: "S30", says: `${version.name} claimed ${stage.name} although it had diverged`, order: version.order }]
       : [],
   );
+
+const releasedBefore = ({ rv }: TaskVersion, recording: Recording): boolean =>
+  tenantsOf(recording).some((tenant) => tenant.forced && tenant.rv < rv);

@@ -284,6 +284,11 @@ proves("bounds", {
       "25 Events",
       Array.from({ length: 25 }).reduce<ReturnType<typeof begun>>((run) => run.write("api/event"), begun()),
     ],
+    [
+      "S25",
+      "a process that ended stored what it had in hand",
+      begun().claim("route").stage("route", { state: "Completed", claim: null }).happens("stopped").claim("notify"),
+    ],
     ["L8", "a renewed lease", completed().happens("rest").write("api/lease")],
   ],
   bad: [

@@ -1,4 +1,4 @@
-import { appendFileSync } from "node:fs";
+import { appendFileSync, writeSync } from "node:fs";
 import { plainBoundary } from "../../src/lib/seams.ts";
 import { systemResolve } from "../../src/infra/egress/resolve.ts";
 import { systemClock, systemRng, watchEventLoop } from "../../src/kube/clock.ts";
@@ -10,6 +10,9 @@ import { skewedClock } from "./skewed-clock.ts";
 // address that it connects to. The shipped bundle has none of this.
 
 const { TURNOUT_TEST_BOUNDARY: boundary, TURNOUT_TEST_CLOCK: clock, TURNOUT_TEST_SOCKETS: sockets } = process.env;
+
+// A process that is told to end stores what it has in hand in a write of its own: recorders count that.
+process.once("SIGTERM", () => writeSync(1, '{"test":"told to end"}\n'));
 
 process.exitCode = await runOperator(process.argv.slice(2), {
   clock: clock === undefined ? systemClock : skewedClock(systemClock, clock),

@@ -71,6 +71,7 @@ interface Following {
   readonly signal: AbortSignal;
 }
 
+class Expired extends Error {}
 const LONGEST_START = seconds(30);
 
 /** An API server whose definitions were just changed answers 429 until it has read its storage again. */
@@ -101,6 +102,7 @@ async function follow(client: KubeClient, { resource, namespace, signal }: Follo
     whenServed(() => client.watch(resource, { namespace, resourceVersion: from, endsAfter: minutes(30), signal }));
   const note = (line: Uint8Array): void => {
     const event = decodeWatchLine(line);
+    if (event.type === "error" && (event.status as { readonly code?: number }).code === 410) throw new Expired();
     if (event.type === "error" || event.type === "unreadable") throw new Error(JSON.stringify(event));
     if (event.type === "bookmark") {
       from = event.resourceVersion;
@@ -112,11 +114,31 @@ async function follow(client: KubeClient, { resource, namespace, signal }: Follo
     if (namespace !== null) add(versions, object.metadata.name, version);
     add(spaces, object.metadata.namespace ?? "", version);
   };
+  /**
+   * A server that changed its definitions forgets what it could replay. Nothing was missed where everything stands at the version seen last.
+   * @throws otherwise
+   */
+  const unmissed = async (): Promise<string> => {
+    const list = await whenServed(() => client.list(resource, { namespace, limit: 10_000 }));
+    const last = new Map([...spaces.values()].flat().map((version) => [version.object.metadata.uid, version]));
+    const standing = [...last.values()].filter(({ deleted }) => !deleted).length;
+    const same = list.items.every(
+      ({ metadata: { uid, resourceVersion, namespace: of = "" } }) =>
+        (namespace === null && !spaces.has(of)) || last.get(uid)?.object.metadata.resourceVersion === resourceVersion,
+    );
+    if (!same || (namespace !== null && standing !== list.items.length)) throw new Error("versions were missed");
+    return list.resourceVersion;
+  };
   const read = async (first: KubeStream): Promise<void> => {
     let stream = first;
     while (!signal.aborted) {
       const lines = openLineCutter(LONGEST_LINE);
-      for await (const chunk of stream.chunks) for (const line of lines.push(chunk)) note(line);
+      try {
+        for await (const chunk of stream.chunks) for (const line of lines.push(chunk)) note(line);
+      } catch (error) {
+        if (!(error instanceof Expired)) throw error;
+        from = await unmissed();
+      }
       stream = await open();
     }
   };

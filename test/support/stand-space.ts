@@ -12,7 +12,7 @@ import type { Json } from "../../src/lib/json.ts";
 import { at } from "../../src/lib/json-pointer.ts";
 import { type Millis, millisOf, seconds } from "../../src/lib/time.ts";
 import { type EventSeen, eventsOf } from "./stand-events.ts";
-import { openRecord } from "./stand-record.ts";
+import { openRecord, type StandRecord } from "./stand-record.ts";
 import { type Metrics, scrape } from "./stand-metrics.ts";
 
 export type Env = Readonly<Record<string, string>>;
@@ -40,6 +40,7 @@ export interface TestOperator extends OperatorProcess {
 export interface Space {
   readonly namespace: string;
   readonly client: KubeClient;
+  readonly record: StandRecord;
   /** Starts an operator; they may be several. `boundary` and `clock` reach the test entry only. */
   operator(options?: OperatorOptions): Promise<TestOperator>;
   create(manifest: unknown): Promise<void>;
@@ -98,6 +99,7 @@ export async function openSpace(facts: SpaceFacts): Promise<Space> {
   return {
     namespace,
     client,
+    record,
     operator: operators(facts),
     create: async (manifest) => {
       const file = join(folder, `manifest-${machine.rng.id()}.json`);

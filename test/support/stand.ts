@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Redis } from "ioredis";
@@ -7,6 +7,7 @@ import { type Kubectl, openKubectl } from "../../deployment/demo/kubectl.ts";
 import { applyManifests } from "../../deployment/local/apply.ts";
 import { type Machine, openMachine } from "../../deployment/local/machine.ts";
 import { writePrivate } from "../../deployment/local/private-file.ts";
+import { openRecorder } from "./recorder.ts";
 import { type Document, type Env, openSpace, type Space } from "./stand-space.ts";
 
 export type { Document, OperatorOptions, Space, TestOperator } from "./stand-space.ts";
@@ -33,6 +34,8 @@ export interface StandOptions {
   readonly operator?: Readonly<Record<string, unknown>>;
   readonly endpoints?: readonly Readonly<Record<string, unknown>>[];
   readonly spaces?: number;
+  /** Promises that the test breaks by its own hand, by id; everything else is judged at the end (test/history). */
+  readonly breaks?: readonly string[];
 }
 
 const ROOT = join(import.meta.dirname, "..", "..");
@@ -70,9 +73,29 @@ export async function openTestStand(env: Env, options: StandOptions = {}): Promi
   const settings = join(folder, "settings.json");
   await writeFile(settings, JSON.stringify(settingsOf({ namespaces, env, blue, green }, options), null, 2));
 
+  const recorder = await openRecorder({
+    env,
+    receivers: [blue, green],
+    folder,
+    secrets: [token, (await readFile(env["REDIS_PASSWORD_FILE"] ?? "", "utf8")).trim()],
+    unfenced: unfencedOf(options),
+    breaks: options.breaks ?? [],
+  });
+  opening.use(recorder);
   const open = async (name: string): Promise<Space> => {
     await kubectl.run("create", "namespace", name);
-    return openSpace({ namespace: name, folder, env, machine, kubectl, settings, token, closing: started });
+    const space = await openSpace({
+      namespace: name,
+      folder,
+      env,
+      machine,
+      kubectl,
+      settings,
+      token,
+      closing: started,
+    });
+    recorder.follow(name, space.record);
+    return space;
   };
   const started = opening.move();
   const first = await open(namespace).catch(async (error: unknown) => {
@@ -97,9 +120,18 @@ export async function openTestStand(env: Env, options: StandOptions = {}): Promi
       if (name === undefined) throw new Error(`the stand has ${namespaces.length - 1} more namespaces`);
       return open(name);
     },
-    [Symbol.asyncDispose]: () => started.disposeAsync(),
+    [Symbol.asyncDispose]: async () => {
+      const broken = await recorder.verdict();
+      await started.disposeAsync();
+      if (broken.length > 0) throw new Error(`the history of ${namespace} breaks promises:\n${broken.join("\n")}`);
+    },
   };
 }
+
+const unfencedOf = ({ endpoints = [] }: StandOptions): Parameters<typeof openRecorder>[0]["unfenced"] =>
+  endpoints.flatMap(({ name, fencing, ports }) =>
+    fencing === "None" ? [{ name: String(name), ports: (ports ?? []) as readonly number[] }] : [],
+  );
 
 interface Settings {
   readonly operator: Readonly<Record<string, unknown>>;
