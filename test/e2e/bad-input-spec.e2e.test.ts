@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import type { Json } from "../../src/lib/json.ts";
 import { at } from "../../src/lib/json-pointer.ts";
-import { conditionOf, refusal } from "../support/person.ts";
+import { conditionOf, refusal, released } from "../support/person.ts";
 import {
   aSwitch,
   CHECK,
@@ -210,7 +210,7 @@ describe("`previous` that contradicts TenantState", () => {
   test("ends as ValidationFailed and names both places; left out, the switch goes on from where the tenant is", async () => {
     await stand.create(aSwitch(stand, { name: "first", tenantId: "moved" }));
     await stand.phase("first", "Completed");
-    const before = await stand.tenant("moved");
+    const before = await released(stand, "moved");
     await stand.create(aSwitch(stand, { name: "second", tenantId: "moved" }));
     const task = await stand.phase("second", "ValidationFailed");
     const { message } = conditionOf(task, "Stalled");
