@@ -181,12 +181,15 @@ function lockToTake({ spec, status, tenant, ref }: TaskView, now: Instant): Tena
   return lock.current.restorable ? lock : "TenantMoved: what was before is kept one level deep only";
 }
 
-/** The stages by the side they are on, for a person who reads a failed rollback (R41). */
+/** The stages by the side they are on, for a person who reads a failed rollback (R41); one that only asks is on neither. */
 export function sidesOf(
   view: TaskView,
   status: Status,
 ): { readonly undone: readonly string[]; readonly ahead: readonly string[] } {
-  const left = new Set(undoLeft(undoPlanOf(view, status), status.stages).map(({ stage }) => stage));
+  const left = undoLeft(undoPlanOf(view, status), status.stages);
   const claimed = status.stages.filter(wasClaimed).map(({ name }) => name);
-  return { undone: claimed.filter((name) => !left.has(name)), ahead: claimed.filter((name) => left.has(name)) };
+  return {
+    undone: claimed.filter((name) => !left.some(({ stage }) => stage === name)),
+    ahead: claimed.filter((name) => left.some(({ stage, role }) => stage === name && role !== "verify")),
+  };
 }

@@ -340,6 +340,12 @@ describe("the way back", () => {
       stages: { a: "Completed", b: undone("write") },
     });
     expect(sidesOf(view, view.status)).toEqual({ undone: ["b"], ahead: ["a"] });
+    const asking = aTask({
+      phase: "RollbackFailed",
+      pipeline: { a: "write", check: "look" },
+      stages: { a: undone("write"), check: "Completed" },
+    });
+    expect(sidesOf(asking, asking.status)).toEqual({ undone: ["a"], ahead: [] });
   });
 
   test("[S2] a stage of two parts is undone part by part", () => {
