@@ -1,3 +1,4 @@
+import { isTerminal } from "../../src/domain/phase.ts";
 import { never } from "../../src/lib/never.ts";
 import type { Act, Outcome } from "../../src/domain/task.ts";
 import { fault } from "../../src/lib/failures.ts";
@@ -173,7 +174,8 @@ export function arrivals(machine: Machine, world: World, telling: boolean): read
     if (world.flights[i - 1] === flight) return [];
     const { receivers, verdict } = machine.received(world.receivers, flight);
     const wrong = wrongEffect(world, flight.message, verdict);
-    const there = { ...world, receivers, flights: world.flights.filter((_, other) => other !== i) };
+    const landed = { ...world, receivers, flights: world.flights.filter((_, other) => other !== i) };
+    const there = verdict === "applied" ? leftBehind(machine, landed, flight) : landed;
     const doing = waitingFor(world, flight);
     const says = telling ? sayFlight(flight, verdict) : "";
     if (doing === null) return [{ world: there, wrong, fair: true, says }];
@@ -199,6 +201,18 @@ export function withoutDead(machine: Machine, world: World): World {
     return verdict !== "fenced" && verdict !== "diverged";
   });
   return flights.length === world.flights.length ? world : { ...world, flights };
+}
+
+/** What an abandoned task sent came in time to be found there by the next one: it is that one's before-image (S7). */
+function leftBehind(machine: Machine, world: World, { message }: Flight): World {
+  if (world.tasks[message.task]?.status?.abandoned === null) return world;
+  const { value } = machine.receiver(world.receivers, message.to, message);
+  const before = world.past.before.map((held, i) => {
+    const status = world.tasks[i]?.status ?? null;
+    const isNext = i !== message.task && held !== null && status !== null && !isTerminal(status.phase);
+    return isNext ? { ...held, [message.to]: value } : held;
+  });
+  return { ...world, past: machine.past({ ...world.past, before }) };
 }
 
 /** The act that still waits for the answer to this message. */
