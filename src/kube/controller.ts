@@ -1,7 +1,7 @@
 import { backoffAfter } from "../lib/backoff.ts";
 import type { Clock, Rng } from "../lib/seams.ts";
 import { type Millis, millisOf, minutes, seconds } from "../lib/time.ts";
-import { isUnavailable } from "./errors.ts";
+import { isUnavailable, KubeError } from "./errors.ts";
 import type { KubeLog } from "./log.ts";
 import type { Lane, Taken, Workqueue } from "./workqueue.ts";
 
@@ -206,10 +206,12 @@ class RunningController implements Controller {
     try {
       onResult?.({ key, lane, failures, waited, ...run });
       if (run.outcome === "done" || run.outcome === "stopped") return;
+      // The log shows no message of an error that it does not know; this one is ours, and names verb, resource and right.
+      const why = run.error instanceof KubeError ? `: ${run.error.message}` : "";
+      const fields = { controller: name, key, failures, error: run.error };
       if (run.outcome === "unavailable")
-        log.warn({ controller: name, key, error: run.error }, `${key}: the API server takes no requests; tried again`);
-      else
-        log.error({ controller: name, key, failures, error: run.error }, `${key}: reconcile failed (${run.outcome})`);
+        log.warn(fields, `${key}: the API server takes no requests; tried again${why}`);
+      else log.error(fields, `${key}: reconcile failed (${run.outcome})${why}`);
     } catch {
       // Whoever listens to results cannot end a worker either.
     }

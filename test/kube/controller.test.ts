@@ -147,6 +147,18 @@ describe("[S24] a throw concerns its key alone", () => {
     },
   );
 
+  test("[kube-apiserver/denied] a refusal is logged with its verb, resource and the API server's words", async () => {
+    const said: string[] = [];
+    const log: KubeLog = { ...quiet, error: (_fields, text) => void said.push(text) };
+    const answered = { kind: "Forbidden", status: 403, reason: "Forbidden", says: "no such right" } as const;
+    await using rig = run(async () => Promise.reject(new KubeError(ASKED, answered)), { log });
+    rig.queue.add("ns/a", "user");
+    await rig.clock.advance(millisOf(0));
+    expect(said).toEqual([
+      "ns/a: reconcile failed (failed): update widgets.example.dev ns/a: Forbidden (403 Forbidden): no such right",
+    ]);
+  });
+
   test("[kube-apiserver/busy] Retry-After is kept, up to a minute", async () => {
     const asked = [seconds(20), minutes(5)];
     await using rig = run(async () => {
