@@ -19,7 +19,11 @@ export const WAITING = {
     counts: false,
     unblock: "kubectl get swt -n {namespace} --field-selector spec.tenantId={tenant}",
   },
-  WaitingForAdmission: { actor: "other task", counts: false, unblock: "kubectl get eu -n {namespace}" },
+  WaitingForAdmission: {
+    actor: "other task",
+    counts: false,
+    unblock: "wait until one of the others is over: kubectl get swt -n {namespace}",
+  },
   UnitUnavailable: {
     actor: "person",
     counts: false,

@@ -147,6 +147,10 @@ describe("what is waited for", () => {
     expect(waiting?.unblock.length).toBeLessThanOrEqual(512);
   });
 
+  test("a task that waits for others of its namespace is shown them: there are no units to look at", () => {
+    expect(unblock("WaitingForAdmission", { namespace: "prod" })).toContain("kubectl get swt -n prod");
+  });
+
   test("of a tenant whose record is gone, too, with the longest names there are", () => {
     const facts = {
       tenantState: "t".repeat(63),
