@@ -4,6 +4,7 @@ import { stringify } from "yaml";
 import { admissionPolicies } from "./api/admission.ts";
 import { switchTaskCrd, tenantStateCrd } from "./api/crd.ts";
 import { stageReference } from "./api/stage-reference.ts";
+import { stateMachineReference } from "./api/state-machine-reference.ts";
 import { errorReference } from "./lib/error-reference.ts";
 import { STAGES } from "./stages/registry.ts";
 
@@ -19,6 +20,7 @@ export function generated(): ReadonlyMap<string, string> {
   for (const [name, objects] of Object.entries(admissionPolicies())) files.set(`admission/${name}.yaml`, yaml(objects));
   files.set("docs/errors.md", errorReference());
   files.set("docs/stage-fields.md", stageReference(STAGES));
+  files.set("docs/state-machine.md", stateMachineReference());
   for (const [path, text] of files) {
     if (path.startsWith("crds/") && Buffer.byteLength(text) > LARGEST_CRD)
       throw new Error(`${path} has ${Buffer.byteLength(text)} bytes`);
