@@ -366,7 +366,7 @@ describe("where others changed fields of their own, the undo restores ours, keep
   });
 });
 
-test("[B17] a repeat never replaces the before-image", async () => {
+test("[S7] a repeat never replaces the before-image", async () => {
   await using it = await open(HASH);
   await it.db.hset(it.key, { unit: "blue", version: "41" });
   await run(it);

@@ -117,4 +117,8 @@ const { values } = parseArgs({
   options: { only: { type: "string", multiple: true, default: [] }, help: { type: "boolean", default: false } },
 });
 if (values.help) console.log(USAGE);
-else process.exitCode = await main(values.only.flatMap((ids) => ids.split(",")));
+else
+  process.exitCode = await main(values.only.flatMap((ids) => ids.split(","))).catch((error: Error) => {
+    console.error(error.name === "AbortError" ? "stopped" : error.message);
+    return 1;
+  });

@@ -190,7 +190,7 @@ describe("[SEC-33] [SEC-44] an answer is data, or refused before anything looks 
   });
 });
 
-describe("[SEC-23] nothing leads elsewhere", () => {
+describe("[S16] [SEC-23] nothing leads elsewhere", () => {
   test.each([301, 302, 303, 307, 308])("a redirect (%i) is an answer and nothing more", async (status) => {
     await using trap = await openTrap();
     await using server = await openTrap({
