@@ -1,4 +1,5 @@
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { DatabaseSync } from "node:sqlite";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Redis } from "ioredis";
@@ -13,8 +14,11 @@ import { localClock } from "../../deployment/local/clock.ts";
 import { type Machine, openMachine } from "../../deployment/local/machine.ts";
 import { until } from "../../deployment/local/poll.ts";
 import { SWITCH_TASKS } from "../../src/api/group.ts";
+import { NO_FENCE } from "../../src/lib/fence.ts";
 import { Slots } from "../../src/lib/slots.ts";
 import { type Millis, millisOf, seconds } from "../../src/lib/time.ts";
+import { openSqliteStore } from "../../src/receiver/sqlite-store.ts";
+import { formatRecord } from "../../src/receiver/tenant-record.ts";
 import { type FaultProxy, openFaultProxy } from "./fault-proxy.ts";
 import { openRecord, type StandRecord } from "./stand-record.ts";
 
@@ -31,8 +35,8 @@ export interface SweepWorld extends AsyncDisposable {
   readonly secrets: readonly string[];
   /** Addresses that operators may connect to. */
   readonly allowed: readonly string[];
-  /** Makes a namespace. */
-  prepare(namespace: string): Promise<void>;
+  /** A namespace of its own for a run, whose tenant is served by blue and known to the ledger. */
+  prepare(): Promise<string>;
   create(namespace: string, manifest: Readonly<Record<string, unknown>>): Promise<void>;
   command(namespace: string, name: string, control: Readonly<Record<string, unknown>>): Promise<void>;
   operator(about: OperatorAbout): Promise<SweepOperator>;
@@ -57,9 +61,11 @@ const ROOT = join(import.meta.dirname, "..", "..");
 const NAMESPACES = { group: "", version: "v1", plural: "namespaces", kind: "Namespace", namespaced: false };
 const POINT = { point: { class: "api/create", subject: null } } as const;
 const TOGETHER = 2;
+const SPACES = 2000;
 
+const BLUE = { deployUnit: { id: 1, name: "blue", version: 6 } };
 export const PREVIOUS = (world: Pick<SweepWorld, "proxy">) => ({
-  deployUnit: { id: 1, name: "blue", version: 6 },
+  ...BLUE,
   endpoints: [{ key: "im-gateway", host: "127.0.0.1", port: world.proxy.receiverPort("blue") }],
   parameters: { trunkGroup: "tg-1" },
 });
@@ -77,6 +83,8 @@ export async function openSweepWorld(env: Env): Promise<SweepWorld> {
   const token = `${machine.rng.id()}${machine.rng.id()}`;
   const tokenFile = join(folder, "token");
   await writeFile(tokenFile, `${token}\n`, { mode: 0o600 });
+  const namespaces = Array.from({ length: SPACES }, (_, i) => `sweep-${process.pid}-${i + 1}`);
+  for (const unit of ["blue", "ledger"]) await served(join(folder, `${unit}.db`), namespaces);
   const receiver = (unit: string): Promise<ReceiverProcess> =>
     startReceiver({ unit, port: 0, folder, tokenFile }, machine);
   const [blue, green, ledger] = await Promise.all([receiver("blue"), receiver("green"), receiver("ledger")]);
@@ -111,8 +119,11 @@ export async function openSweepWorld(env: Env): Promise<SweepWorld> {
     allowed: [proxy.apiPort, proxy.redisPort, ...Object.keys(receivers).map((name) => proxy.receiverPort(name))].map(
       (port) => `127.0.0.1:${port}`,
     ),
-    prepare: async (namespace) => {
+    prepare: async () => {
+      const namespace = namespaces.shift();
+      if (namespace === undefined) throw new Error(`a world has ${SPACES} namespaces`);
       await record.client.create(NAMESPACES, { apiVersion: "v1", metadata: { name: namespace } }, POINT);
+      return namespace;
     },
     create: async (namespace, manifest) => {
       const { metadata, ...rest } = manifest as { readonly metadata: { readonly name: string } };
@@ -124,6 +135,21 @@ export async function openSweepWorld(env: Env): Promise<SweepWorld> {
     operator: (about) => operator(about, facts, closing),
     [Symbol.asyncDispose]: () => closing.disposeAsync(),
   };
+}
+
+/** The receiver was told of the previous configuration by whoever did so before fences were known. */
+async function served(store: string, namespaces: readonly string[]): Promise<void> {
+  await openSqliteStore(store).close();
+  const { deployUnit } = BLUE;
+  const opId = "before";
+  const inForce = { opId, digest: "0".repeat(64), deployUnit, version: 41, appliedAt: "2026-01-01T00:00:00.000Z" };
+  const record = formatRecord({ revision: 1, fence: NO_FENCE, opId, unsettled: "no", inForce });
+  const database = new DatabaseSync(store);
+  database.exec("BEGIN");
+  const insert = database.prepare("INSERT INTO tenants (tenant, revision, fence, record) VALUES (?, 1, ?, ?)");
+  for (const namespace of namespaces) insert.run(`${namespace}/acme`, NO_FENCE, record);
+  database.exec("COMMIT");
+  database.close();
 }
 
 interface Kubeconfig {
@@ -222,8 +248,8 @@ function settingsOf({ namespace, proxy, passwordFile, lease }: Asked): unknown {
       leaderElection: lease === null ? { enabled: false } : { enabled: true, name: lease },
       // A claim whose process is gone is taken over after its attempt and five seconds.
       defaults: {
-        attemptTimeout: "2s",
-        instanceTimeout: "1500ms",
+        attemptTimeout: "4s",
+        instanceTimeout: "3500ms",
         retry: { maxAttempts: 5, backoff: { initial: "50ms", factor: 2, max: "200ms" } },
       },
       ceiling: {

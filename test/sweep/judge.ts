@@ -25,7 +25,13 @@ export interface Judged {
 /** The oracle of docs/testing.md, Crash sweep. */
 export async function judge(world: SweepWorld, judged: Judged): Promise<readonly Problem[]> {
   const { ran } = judged;
-  return [...struck(judged), ...ran.violations, ...(await ends(world, judged)), ...doubled(ran), ...afterTheEnd(ran)];
+  return [
+    ...struck(judged),
+    ...ran.violations,
+    ...(await ends(world, judged)),
+    ...doubled(ran),
+    ...afterTheEnd(judged),
+  ];
 }
 
 /** The fault came once, at its point, after the reference's own trace. */
@@ -67,11 +73,15 @@ function doubled({ recording }: Ran): readonly Problem[] {
   });
 }
 
-/** Once it is out of the watch, nothing of it is written any more. */
-function afterTheEnd({ recording }: Ran): readonly Problem[] {
-  const { entries } = recording;
+/**
+ * Once it is out of the watch, nothing of it is written any more; but a process that was stopped in the middle of taking the lock may
+ * still take it, and gives it back: a lock alone lets nobody act.
+ */
+function afterTheEnd({ cell, ran }: Judged): readonly Problem[] {
+  const { entries } = ran.recording;
   const own = (entry: Entry): boolean =>
-    (entry.is === "task" && entry.name === TASK) || (entry.is === "tenant" && entry.name === TENANT);
+    (entry.is === "task" && entry.name === TASK) ||
+    (entry.is === "tenant" && entry.name === TENANT && cell.does !== "stop");
   const done = entries.find((entry) => entry.is === "task" && entry.name === TASK && entry.done);
   if (done === undefined) return [whole("it never left the watch")];
   return entries.flatMap((entry) =>

@@ -91,10 +91,15 @@ const receiversOf = async (
     ),
   );
 
-/** Data as users of the store see it, byte for byte: no fences, no records. */
+/** Data as users of stores and receivers see it, byte for byte: no fences, no records. Green had nothing before and is told of what was. */
 export async function snapshotOf(world: SweepWorld, namespace: string): Promise<Snapshot> {
   const data = await redisOf(world, namespace, (key) => (key.startsWith("turnout:") ? null : key));
-  return Object.fromEntries(Object.entries(data).map(([place, value]) => [place, JSON.stringify(value)]));
+  const states = Object.entries(await receiversOf(world, namespace, ["blue", "ledger"])).map(([name, state]) => {
+    const { deployUnit, version } = (state ?? {}) as Readonly<Record<string, unknown>>;
+    return [name, { deployUnit, version }] as const;
+  });
+  const all = [...Object.entries(data), ...states];
+  return Object.fromEntries(all.map(([place, value]) => [place, JSON.stringify(value)]));
 }
 
 /** Receivers that were told anything but the previous configuration; nobody, once a rollback is over. */

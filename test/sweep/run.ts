@@ -34,14 +34,11 @@ export interface Ran {
 
 const TERMINAL = seconds(60);
 const OFTEN = millisOf(15);
-let runs = 0;
 
 /** One run from an empty namespace to the rest that follows it. `cell` null: undisturbed. */
 export async function runCell(world: SweepWorld, pipeline: Pipeline, way: Way, cell: Cell | null): Promise<Ran> {
-  runs += 1;
-  const namespace = `sweep-${process.pid}-${runs}`;
+  const namespace = await world.prepare();
   const run = new Run(world, namespace);
-  await world.prepare(namespace);
   await seed(world, namespace, pipeline);
   const before = await snapshotOf(world, namespace);
   await run.go(pipeline, way, cell);
@@ -146,13 +143,12 @@ class Run {
     if (hold !== null && does === "cut") hold.cut();
     if (hold !== null && does === "stop") first.signal("SIGSTOP");
     if (hold !== null && does === "kill") first.signal("SIGKILL");
-    if (does === "kill") {
-      await first.ended();
-      this.#happens("crashed", first);
-    }
+    if (does === "kill") await first.ended();
+    // Stopped is as good as dead: nobody can tell.
+    if (does !== "cut") this.#happens("crashed", first);
     const { kind, n } = numbered(boundary);
     const wire = this.world.proxy.passed(this.namespace).find((one) => one.kind === kind && one.n === n);
-    if (place !== "done" && wire !== undefined && wire.process === first.process) this.#unseen = wire;
+    if (place === "sent" && wire !== undefined && wire.process === first.process) this.#unseen = wire;
   }
 
   /** Whoever was stopped goes on, alone: with what it had in mind, and with a task that it has never seen. */
@@ -166,6 +162,11 @@ class Run {
       "to be seen by the one that was stopped",
       (task) => at(json(task), "/status/phase") === "Completed",
     );
+    // A lock that it still took for a task that is over is given back.
+    const free = (): boolean =>
+      at((world.record.of(namespace).tenants.at(-1)?.object ?? null) as unknown as Json, "/status/holder") ===
+      undefined;
+    await until(free, { clock: localClock, timeout: TERMINAL, every: OFTEN, what: "the tenant to be held by nobody" });
     await first.stop();
   }
 
