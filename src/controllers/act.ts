@@ -1,3 +1,4 @@
+import { backoffAfter } from "../lib/backoff.ts";
 import { fault } from "../lib/failures.ts";
 import { ExecutionError } from "../lib/errors.ts";
 import { never } from "../lib/never.ts";
@@ -36,12 +37,17 @@ interface Turn {
   readonly inHand: InHand | null;
 }
 
+/** Writes in a row that stored nothing, before the next; so many of unknown outcome, and the key backs off. */
+const RETRY = { initial: millisOf(100), factor: 2, max: seconds(1) };
+const MOST_LOST = 5;
+
 /**
  * Takes one task as far as it goes and says when to look again. Before: this worker alone holds the key. After: no effect without a
  * stored claim (S3), no outcome dropped while its claim is ours. A 409 or an answer that got lost is read and decided again.
  */
 export async function act(situation: Situation, deps: ControllerDeps, attention: Attention): Promise<Next> {
   let turn: Turn = { situation, inHand: null };
+  let unstored = 0;
   for (let step = 0; step < MAX_STEPS; step += 1) {
     const view = viewNow(turn, deps);
     const decision = attention.signal.aborted ? onlyStore(view) : decide(view, deps.time.now());
@@ -49,8 +55,11 @@ export async function act(situation: Situation, deps: ControllerDeps, attention:
       const next = await carryOut(decision, view, turn, { deps, attention });
       if (isNext(next)) return next;
       turn = next;
+      if (decision.do !== "read") unstored = 0;
     } catch (error) {
-      if (!isConflict(error) && !isAmbiguous(error)) throw error;
+      unstored += 1;
+      if (!isConflict(error) && (!isAmbiguous(error) || unstored > MOST_LOST)) throw error;
+      if (unstored > (isConflict(error) ? 3 : 1)) await pause(unstored, deps, attention);
       const fresh = await reread(turn, deps);
       if (fresh === null) return GONE;
       turn = { ...turn, situation: readAnew(turn.situation, fresh) };
@@ -58,6 +67,11 @@ export async function act(situation: Situation, deps: ControllerDeps, attention:
     }
   }
   return { again: "now", lane: "continuation" };
+}
+
+/** A sick API server gets time; a stop does not wait for it. */
+function pause(unstored: number, { clock, rng }: ControllerDeps, { signal }: Attention): Promise<void> {
+  return clock.sleep(backoffAfter(unstored, RETRY, rng.float()), signal).catch(() => undefined);
 }
 
 const GONE: Next = { again: "never" };
@@ -157,10 +171,9 @@ async function claimAndPerform(decision: ActDecision, view: TaskView, turn: Turn
   const polls = decision.act.attemptTimeout === null;
   let { situation } = turn;
   if (decision.status !== null) {
-    const stored = await storeClaim({ status: decision.status, act: decision.act }, view, situation, deps);
-    if (stored.task === null) return GONE;
-    if (!stored.ours) return { situation: readAnew(situation, stored.task), inHand: turn.inHand };
-    situation = { ...situation, task: stored.task };
+    const task = await storeClaim({ status: decision.status, act: decision.act }, view, situation, deps);
+    if (task === null) return GONE;
+    situation = { ...situation, task };
     if (polls) remember(view, decision.act, claimed, deps);
   }
   const outcome = polls
@@ -172,22 +185,22 @@ async function claimAndPerform(decision: ActDecision, view: TaskView, turn: Turn
 
 /**
  * Stores a status that claims. A 409 or a lost answer is read: our nonce in the open claim means that the write was ours (protocol.md,
- * The three steps), anything else that it was not and is decided again.
+ * The three steps). @throws KubeError where it was not: decide again. null: the task is gone.
  */
 async function storeClaim(
   claim: { readonly status: Status; readonly act: Act },
   view: TaskView,
   situation: Situation,
   deps: ControllerDeps,
-): Promise<{ readonly task: KubeObject | null; readonly ours: boolean }> {
+): Promise<KubeObject | null> {
   try {
-    return { task: await storeStatus(claim.status, view, situation, deps), ours: true };
+    return await storeStatus(claim.status, view, situation, deps);
   } catch (error) {
     if (!isConflict(error) && !isAmbiguous(error)) throw error;
     const task = await reread({ situation, inHand: null }, deps);
-    if (task === null) return { task, ours: false };
-    const open = openEntry(viewOf({ ...situation, task }, deps).status);
-    return { task, ours: open?.claim?.nonce === claim.act.nonce };
+    const open = task === null ? undefined : openEntry(viewOf({ ...situation, task }, deps).status);
+    if (task !== null && open?.claim?.nonce !== claim.act.nonce) throw error;
+    return task;
   }
 }
 
