@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Json } from "../../src/lib/json.ts";
 import { type Lookup, render, renderPath } from "../../src/domain/templates.ts";
+import { anyText } from "../support/any-text.ts";
 import { cases } from "../support/seed.ts";
 
 const VALUES: Readonly<Record<string, Json>> = {
@@ -95,7 +96,7 @@ test.each(PATHS)("%s", (_rule, path, value) => {
 });
 
 describe("any text", () => {
-  const texts = fc.string({ unit: "binary", maxLength: 40 });
+  const texts = anyText(40);
   const holding =
     (value: Json): Lookup =>
     () => ({ is: "value", value });

@@ -14,10 +14,11 @@ import type {
   Status,
   TenantStatus,
 } from "../../src/domain/stored.ts";
+import { wellFormedText } from "./any-text.ts";
 
 // Everything that a status can say, within the bounds of its schema: what is stored and read again must be the same.
 
-const text = (max: number): fc.Arbitrary<string> => fc.string({ maxLength: Math.min(max, 24), unit: "binary" });
+const text = (max: number): fc.Arbitrary<string> => wellFormedText(Math.min(max, 24));
 const name = fc.stringMatching(/^[a-z]([-a-z0-9]{0,10}[a-z0-9])?$/);
 const instant = fc.integer({ min: 0, max: 4_102_444_800_000 }).map(instantOf);
 const maybe = <T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T | null> => fc.option(arbitrary, { nil: null });
