@@ -132,7 +132,7 @@ const end = (space: Space, way: Way): Promise<Document> =>
   space.over(NAME, way === "forward" ? "Completed" : "RolledBack");
 
 describe.concurrent("killed at a boundary, started again", () => {
-  test.for(POINTS)("[R49] [S3] [S6] %s, %s (%s)", async ([_where, way, point], { expect }) => {
+  test.for(POINTS)("[process/kill] [R49] [S3] [S6] %s, %s (%s)", async ([_where, way, point], { expect }) => {
     const space = await stand.space();
     const trace = join(stand.folder, `trace-${space.namespace}`);
     const first = await space.operator({ boundary: `${point}=kill,trace:${trace}` });
