@@ -28,14 +28,16 @@ const asked = (run: Run, control: Partial<Control>): Run =>
 const lastDecision = ({ trace }: Run): Extract<Happening, { readonly is: "decision" }>["decision"] | undefined =>
   trace.flatMap((one) => (one.is === "decision" ? [one.decision] : [])).at(-1);
 
-/** Turns, with time passing where the task waits for time, until nothing is due any more. */
+/** Turns, with time passing where the task waits for time, until nothing comes of it any more: it slept three times running. */
 function rested(from: Run, most = 400): Run {
   let run = from;
+  let slept = 0;
   for (let i = 0; i < most; i += 1) {
     run = turn(run);
     const decision = lastDecision(run);
+    slept = decision?.do === "sleep" ? slept + 1 : 0;
     if (decision?.do !== "sleep") continue;
-    if (decision.after === null) return run;
+    if (decision.after === null || slept === 3) return run;
     run = make(run, { move: "pass", time: millisOf(decision.after + 1) });
   }
   throw new Error(
