@@ -1,4 +1,6 @@
-import { existsSync, readFileSync } from "node:fs";
+import { appendFileSync, existsSync, readFileSync } from "node:fs";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import type { Boundary, Resolve } from "../../src/lib/seams.ts";
 import { parseDuration } from "../../src/lib/time.ts";
 
@@ -44,4 +46,29 @@ export function throwingBoundary(text: string, inner: Boundary): Boundary {
       return inner.around(point, send);
     },
   };
+}
+
+/** What a process holds, after a collection: one line each time. */
+export interface Usage {
+  /** Milliseconds since the epoch. */
+  readonly at: number;
+  readonly heap: number;
+  readonly external: number;
+  readonly rss: number;
+  /** Sockets, servers, requests under way; timers left out, which come and go with waits. */
+  readonly handles: number;
+}
+
+/** `TURNOUT_TEST_USAGE=FILE`: a line every five seconds. */
+export function reportUsage(file: string): void {
+  setFlagsFromString("--expose_gc");
+  const collect = runInNewContext("gc") as () => void;
+  const report = (): void => {
+    collect();
+    const { heapUsed: heap, external, rss } = process.memoryUsage();
+    const handles = process.getActiveResourcesInfo().filter((name) => name !== "Timeout").length;
+    const usage: Usage = { at: Date.now(), heap, external, rss, handles };
+    appendFileSync(file, `${JSON.stringify(usage)}\n`);
+  };
+  setInterval(report, 5000).unref();
 }

@@ -4,14 +4,20 @@ import { systemResolve } from "../../src/infra/egress/resolve.ts";
 import { systemClock, systemRng, watchEventLoop } from "../../src/kube/clock.ts";
 import { runOperator } from "../../src/run.ts";
 import { crashingBoundary, parsePlan } from "./crash-points.ts";
-import { blockingBoundary, scriptedResolve, throwingBoundary } from "./operator-seams.ts";
+import { blockingBoundary, reportUsage, scriptedResolve, throwingBoundary } from "./operator-seams.ts";
 import { skewedClock } from "./skewed-clock.ts";
 
 // The shipped operator with the seams of a test: it can kill itself at a crash point, live by a wrong clock, and write down every
 // address that it connects to. The shipped bundle has none of this.
 
 const { TURNOUT_TEST_BOUNDARY: boundary, TURNOUT_TEST_CLOCK: clock, TURNOUT_TEST_SOCKETS: sockets } = process.env;
-const { TURNOUT_TEST_RESOLVE: names, TURNOUT_TEST_BLOCK: block, TURNOUT_TEST_THROW: throws } = process.env;
+const {
+  TURNOUT_TEST_RESOLVE: names,
+  TURNOUT_TEST_BLOCK: block,
+  TURNOUT_TEST_THROW: throws,
+  TURNOUT_TEST_USAGE: usage,
+} = process.env;
+if (usage !== undefined) reportUsage(usage);
 const crashing = boundary === undefined ? plainBoundary : crashingBoundary(parsePlan(boundary));
 const blocking = block === undefined ? crashing : blockingBoundary(block, crashing);
 
