@@ -1,0 +1,27 @@
+#!/usr/bin/env node
+import { poison } from "../support/poison.ts";
+import { numbersFrom, openSoakWorld, runScript, say } from "./world.ts";
+
+// Hostile specs beside healthy ones: no exit, nothing unclassified, the healthy finish on time (SEC-42, S24).
+
+const { count, seed, healthy } = numbersFrom({ count: 20_000, seed: 1, healthy: 200 });
+/** A status that was written by hand is no promise of ours. */
+const BY_HAND = ["S1", "S3", "S5", "S6", "S9", "S10", "S27", "S28"];
+const SLOWEST = 30_000;
+
+await runScript(async () => {
+  await using world = await openSoakWorld({ breaks: BY_HAND });
+  const { stand } = world;
+  const operator = await stand.operator();
+  const found = await poison(stand, { space: stand, operator }, { count, seed, healthy });
+  const { accepted, refused, slowest, unclassified } = found;
+  say(
+    `seed ${seed}: ${accepted} accepted, ${refused} refused by the API server, ${found.healthy} healthy ones completed`,
+  );
+  say(`the slowest healthy one took ${Math.round(slowest)} ms`);
+  return [
+    ...(found.alive ? [] : ["the operator ended"]),
+    ...(slowest <= SLOWEST ? [] : [`a healthy task took longer than ${SLOWEST} ms`]),
+    ...unclassified.map((line) => `unclassified: ${line.slice(0, 500)}`),
+  ];
+});
