@@ -152,6 +152,12 @@ const plan = z
       })
       .describe("What the operator's settings said where the spec said nothing.")
       .meta(open),
+    unfenced: z
+      .array(text(40, "Stage."))
+      .max(32)
+      .describe("Stages whose receivers check no fence.")
+      .meta(atomic)
+      .optional(),
   })
   .describe("The frozen plan.")
   .meta(open);

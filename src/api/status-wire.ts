@@ -110,6 +110,7 @@ function planFrom(raw: unknown): FrozenPlan | null {
         },
       },
     },
+    unfenced: textsOf(fields["unfenced"]),
   };
 }
 
@@ -289,6 +290,7 @@ function planTo(before: unknown, plan: FrozenPlan | null): unknown {
         max: formatDuration(retry.backoff.max),
       },
     },
+    ...(plan.unfenced.length === 0 ? {} : { unfenced: plan.unfenced }),
   };
 }
 

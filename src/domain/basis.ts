@@ -1,6 +1,7 @@
 import { formatInstant, type Instant } from "../lib/time.ts";
 import type { Json } from "../lib/json.ts";
-import { type Basis, type Effect, opIdOf, planDigest } from "./plan.ts";
+import { own } from "../lib/own.ts";
+import { type Basis, type Effect, opIdOf, planDigest, type PlanSettings } from "./plan.ts";
 import { entryOf } from "./status.ts";
 import type { Direction, FrozenPlan, Previous, StageSpec, Status, TaskSpec } from "./stored.ts";
 import type { TaskView } from "./task.ts";
@@ -76,7 +77,15 @@ export function basisFor(view: TaskView, status: Status, { stage, direction, par
 export function freeze(view: TaskView, status: Status, now: Instant): FrozenPlan {
   const previous = previousOf(view, status);
   const effective = view.settings.defaults;
-  return { digest: planDigest(mustSpec(view), previous, effective), frozenAt: now, previous, effective };
+  const spec = mustSpec(view);
+  const unfenced = spec.stages.filter(({ config }) => isUnfenced(view.settings, config)).map(({ name }) => name);
+  return { digest: planDigest(spec, previous, effective), frozenAt: now, previous, effective, unfenced };
+}
+
+/** Whether what is sent to the stage's endpoint may take force after something later. Of one that is gone nobody can say: it may. */
+export function isUnfenced({ endpoints }: PlanSettings, config: StageSpec["config"]): boolean {
+  const endpoint = endpointName(config);
+  return endpoint !== null && own(endpoints, endpoint)?.fencing !== "Token";
 }
 
 export function endpointName(config: Readonly<Record<string, Json>>): string | null {

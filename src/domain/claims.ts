@@ -3,7 +3,7 @@ import { fault } from "../lib/failures.ts";
 import { formatFence, type Fence } from "../lib/fence.ts";
 import { own } from "../lib/own.ts";
 import { between, type Instant, millisOf, type Millis, plus } from "../lib/time.ts";
-import { basisFor, endpointName, freeze, mustSpec, mustStage } from "./basis.ts";
+import { basisFor, endpointName, freeze, isUnfenced, mustSpec, mustStage } from "./basis.ts";
 import { type Effect, type Limits, limitsOf, opIdOf, type Planned, planStage, type UndoPart } from "./plan.ts";
 import type { Phase } from "./phase.ts";
 import type { Because } from "./reasons.ts";
@@ -296,16 +296,10 @@ function hindrance(view: TaskView, status: Status, { stage, target, now }: Hinde
   return rest(view, waitFor(view, status, about, now), between(now, quiet), "Quiescing");
 }
 
-/** Whether what the stage sends may take force after something later: its receiver checks no fence. */
-export function isUnfenced({ settings }: TaskView, { config }: StageSpec): boolean {
-  const endpoint = endpointName(config);
-  return endpoint !== null && own(settings.endpoints, endpoint)?.fencing === "None";
-}
-
 /** Until when the attempt of `entry` that nobody knows about may still arrive, if nothing was sent after `now`. */
 export function quietAfter(view: TaskView, entry: StageEntry, now: Instant): Instant | null {
   const { stage } = mustStage(view, entry.name);
-  if (!isUnfenced(view, stage)) return entry.quietUntil;
+  if (!isUnfenced(view.settings, stage.config)) return entry.quietUntil;
   const limits = limitsFor(view, view.status, stage);
   return plus(now, millisOf(limits.attemptTimeout + CLAIM_GRACE + limits.instanceTimeout));
 }

@@ -1,8 +1,8 @@
 import { fault } from "../lib/failures.ts";
 import { own } from "../lib/own.ts";
 import { between, formatDuration, type Instant, millisOf, type Millis, plus } from "../lib/time.ts";
-import { basisFor, effectOf, isHarmless, mustSpec, mustStage } from "./basis.ts";
-import { claim, isUnfenced, limitsFor, pollOf, presetOf, recoveryOf, rest, type Target } from "./claims.ts";
+import { basisFor, effectOf, isHarmless, isUnfenced, mustSpec, mustStage } from "./basis.ts";
+import { claim, limitsFor, pollOf, presetOf, recoveryOf, rest, type Target } from "./claims.ts";
 import { valueOf } from "./command-values.ts";
 import { planStage } from "./plan.ts";
 import type { Because } from "./reasons.ts";
@@ -222,7 +222,7 @@ function takeOver(view: TaskView, entry: StageEntry, now: Instant): Decision {
 export function claimantMayLive(view: TaskView, { claim: open }: StageEntry, stage: StageSpec): Millis | null {
   if ((open?.until ?? null) === null) return null;
   const limits = limitsFor(view, view.status, stage);
-  const unfenced = isUnfenced(view, stage);
+  const unfenced = isUnfenced(view.settings, stage.config);
   if (view.claimantGone && !unfenced) return null;
   const alive = limits.attemptTimeout + CLAIM_GRACE + (unfenced ? limits.instanceTimeout : 0);
   const left = alive - view.claimSeenFor;

@@ -153,6 +153,8 @@ export interface FrozenPlan {
   readonly frozenAt: Instant;
   readonly previous: Previous | null;
   readonly effective: EffectiveDefaults;
+  /** Stages whose receivers check no fence: what the undo does about it follows from the plan, not from later settings (S14). */
+  readonly unfenced: readonly string[];
 }
 export interface Preview {
   readonly stages: readonly { readonly stage: string; readonly does: string }[];

@@ -1,5 +1,4 @@
-import { own } from "../lib/own.ts";
-import type { StagePlanner, UndoPart, PlanSettings } from "./plan.ts";
+import type { StagePlanner, UndoPart } from "./plan.ts";
 import type { StageEntry, Status, TaskSpec } from "./stored.ts";
 import type { TaskView } from "./task.ts";
 
@@ -70,14 +69,14 @@ export function undoStages(spec: TaskSpec, kinds: Readonly<Record<string, StageP
 }
 
 /** The undo plan of a frozen plan. */
-export function undoPlanOf(view: Pick<TaskView, "spec" | "kinds" | "settings">, status: Status): readonly UndoStep[] {
+export function undoPlanOf(view: Pick<TaskView, "spec" | "kinds">, status: Status): readonly UndoStep[] {
   if (view.spec === null || status.plan === null) return [];
-  const unfenced = view.spec.stages.some(({ config }) => isUnfenced(view.settings, config["endpoint"]));
-  return compileUndo(undoStages(view.spec, view.kinds), { previousKnown: status.plan.previous !== null, unfenced });
+  const { previous, unfenced } = status.plan;
+  return compileUndo(undoStages(view.spec, view.kinds), {
+    previousKnown: previous !== null,
+    unfenced: unfenced.length > 0,
+  });
 }
-
-const isUnfenced = (settings: PlanSettings, endpoint: unknown): boolean =>
-  typeof endpoint === "string" && own(settings.endpoints, endpoint)?.fencing === "None";
 
 export const wasClaimed = (entry: StageEntry | undefined): boolean => entry !== undefined && entry.seq > 0;
 

@@ -304,7 +304,7 @@ describe("the way back", () => {
   test("[S26] a write whose process is gone leaves a doubt, a read leaves none", () => {
     const claim = { nonce: "x", by: "y", at: NOON, until: at(20) };
     const write = back({ stages: { route: { state: "Running", claim } }, view: { claimantGone: true } });
-    const freed = aTask({ ...write, view: { claimantGone: true, settings: { ...SETTINGS, endpoints: {} } } });
+    const freed = aTask({ ...write, view: { claimSeenFor: seconds(23), settings: { ...SETTINGS, endpoints: {} } } });
     expect(entryOf(storedBy(decide(freed, NOON)), "route")).toMatchObject({ claim: null, outcome: "Unknown" });
     const read = back({
       stages: {

@@ -74,7 +74,7 @@ const left = ({ world }: Run): unknown =>
       .toSorted(([a], [b]) => (a < b ? -1 : 1)),
   );
 
-describe("where all goes well", () => {
+describe("where all goes well", { timeout: 60_000 }, () => {
   test("[R48] N stages are Completed with N+1 stage writes and one before them, and nothing is read", () => {
     fc.assert(
       fc.property(plain, (spec) => {
@@ -84,7 +84,7 @@ describe("where all goes well", () => {
         expect(run.trace.filter((one) => one.is === "decision" && one.decision.do === "read")).toEqual([]);
         expect(wrongWith(run)).toEqual([]);
       }),
-      cases(60),
+      cases(40),
     );
   });
 
@@ -101,7 +101,7 @@ describe("where all goes well", () => {
   });
 });
 
-describe("told to, at any moment", () => {
+describe("told to, at any moment", { timeout: 60_000 }, () => {
   test("[L2] [S7] a plan of one segment goes back: RolledBack, and the stores hold what they held", () => {
     fc.assert(
       fc.property(oneSegment, turns, (spec, at) => {
@@ -115,7 +115,7 @@ describe("told to, at any moment", () => {
           stores.map(([, { before }]) => [before, before]),
         );
       }),
-      cases(100),
+      cases(50),
     );
   });
 
@@ -128,7 +128,7 @@ describe("told to, at any moment", () => {
         expect(statusIn(run)?.phase).toBe(was === "Completed" ? "Completed" : "Cancelled");
         expect(wrongWith(run)).toEqual([]);
       }),
-      cases(100),
+      cases(50),
     );
   });
 
@@ -144,7 +144,7 @@ describe("told to, at any moment", () => {
         expect(statusIn(run)?.phase).toBe("Completed");
         expect(wrongWith(run)).toEqual([]);
       }),
-      cases(60),
+      cases(40),
     );
   });
 
@@ -157,7 +157,7 @@ describe("told to, at any moment", () => {
         expect(left(run)).toEqual(left(rested(begun(spec))));
         expect(wrongWith(run)).toEqual([]);
       }),
-      cases(100),
+      cases(50),
     );
   });
 });
@@ -172,7 +172,7 @@ describe("in any run", { timeout: 60_000 }, () => {
         const named = status?.waiting !== null || phase === "RollbackFailed" || phase === "Failed";
         expect(isTerminal(phase) || named).toBe(true);
       }),
-      cases(150),
+      cases(80),
     );
   });
 
@@ -185,7 +185,7 @@ describe("in any run", { timeout: 60_000 }, () => {
         });
         expect(new Set(claims).size).toBe(claims.length);
       }),
-      cases(60),
+      cases(40),
     );
   });
 
@@ -201,7 +201,7 @@ describe("in any run", { timeout: 60_000 }, () => {
         expect(JSON.stringify(decide(view, world.now))).toBe(JSON.stringify(first));
         expect(JSON.stringify(view)).toBe(before);
       }),
-      cases(100),
+      cases(50),
     );
   });
 
@@ -213,7 +213,7 @@ describe("in any run", { timeout: 60_000 }, () => {
         const plans = versionsOf(later, TASK).flatMap(({ plan }) => (plan === null ? [] : [JSON.stringify(plan)]));
         expect(new Set(plans).size).toBeLessThanOrEqual(1);
       }),
-      cases(100),
+      cases(50),
     );
   });
 });

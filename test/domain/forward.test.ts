@@ -214,7 +214,7 @@ const ROWS: readonly (readonly [rule: string, about: About, decision: string])[]
   ],
   [
     "a take-over whose endpoint is gone waits for it",
-    { stages: { route: "Running" }, view: { claimantGone: true, ...GONE } },
+    { stages: { route: "Running" }, view: { claimSeenFor: seconds(23), ...GONE } },
     "write Running: EndpointUnavailable",
   ],
 
@@ -275,6 +275,11 @@ const ROWS: readonly (readonly [rule: string, about: About, decision: string])[]
     "[R25] a retry needs a larger number",
     { phase: "Failed", stages: { route: "Failed" }, status: { ...failedAt(1), retried: 1 }, control: { retry: 1 } },
     "sleep: StageFailed",
+  ],
+  [
+    "[S8] a claim on a receiver that is gone from the settings is waited for as one that checks no fence",
+    { stages: { route: "Running" }, view: { ...GONE, claimantGone: true } },
+    "sleep 23s: ClaimantMayLive",
   ],
   [
     "with nothing left to do a failure rests",
@@ -393,7 +398,7 @@ const ROWS: readonly (readonly [rule: string, about: About, decision: string])[]
 ];
 
 describe("forward", () => {
-  test("no row is lost", () => expect(ROWS).toHaveLength(71));
+  test("no row is lost", () => expect(ROWS).toHaveLength(72));
 
   test.each(ROWS)("%s", (_rule, about, decision) => {
     expect(say(decided(aTask(about), NOON))).toBe(decision);
@@ -412,7 +417,7 @@ describe("what is stored with it", () => {
   });
 
   test("[L8] a take-over that has to wait is stored once", () => {
-    const view = aTask({ stages: { route: "Running" }, view: { claimantGone: true, ...GONE } });
+    const view = aTask({ stages: { route: "Running" }, view: { claimSeenFor: seconds(23), ...GONE } });
     const again = decide(after(view, decide(view, NOON)), at(1));
     expect(say(again)).toBe("sleep: EndpointUnavailable");
   });

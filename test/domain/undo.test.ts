@@ -78,6 +78,14 @@ describe("the order of an undo", () => {
     expect(say(undoPlanOf(legacy, legacy.status))).toBe("n/announce check/verify check/verify-again");
   });
 
+  test("[S14] [S8] later settings change it no more: the second look stays although the endpoint is gone", () => {
+    const pipeline = { n: aStage("n", "tell", { endpoint: "legacy" }), check: aStage("check", "look") } as const;
+    const view = aTask({ phase: "RollingBack", pipeline, stages: { n: "Completed" } });
+    const { legacy: _gone, ...endpoints } = view.settings.endpoints;
+    const later = { ...view, settings: { ...view.settings, endpoints } };
+    expect(say(undoPlanOf(later, view.status))).toBe("n/announce check/verify check/verify-again");
+  });
+
   test("a kind that is not known has no part", () => {
     expect(undoStages(aSpec({ pipeline: { a: "write" } }), {})).toEqual([{ name: "a", parts: [] }]);
   });

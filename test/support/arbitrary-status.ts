@@ -107,6 +107,7 @@ const whole: fc.Arbitrary<Status> = fc.record({
       frozenAt: instant,
       previous: maybe(previous),
       effective: fc.record({ timeout: span, attemptTimeout: span, instanceTimeout: span, retry }),
+      unfenced: fc.array(text(40), { maxLength: 3 }),
     }),
   ),
   preview: fc.constant(null),

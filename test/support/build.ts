@@ -2,6 +2,7 @@ import { formatFence, NO_FENCE } from "../../src/lib/fence.ts";
 import type { JsonObject } from "../../src/lib/json.ts";
 import { formatDuration, type Instant, millisOf, plus, seconds } from "../../src/lib/time.ts";
 import type { Phase, StageState } from "../../src/domain/phase.ts";
+import { isUnfenced } from "../../src/domain/basis.ts";
 import { decide } from "../../src/domain/decide.ts";
 import { planDigest } from "../../src/domain/plan.ts";
 import { freshStatus, newEntry } from "../../src/domain/status.ts";
@@ -244,6 +245,7 @@ export const aPlan = (spec: TaskSpec, previous: Previous | null = aPrevious()): 
   frozenAt: NOON,
   previous,
   effective: SETTINGS.defaults,
+  unfenced: spec.stages.filter(({ config }) => isUnfenced(SETTINGS, config)).map(({ name }) => name),
 });
 
 const SETTLED: readonly StageState[] = ["Completed", "Skipped", "Failed", "RolledBack"];
