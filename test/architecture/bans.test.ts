@@ -41,11 +41,11 @@ const BANS: readonly Ban[] = [
   },
   { what: "sockets of its own", pattern: /\bfetch\s*\(|\bnew WebSocket\b|\bEventSource\b/, except: [] },
   {
-    what: "code from text",
+    what: "[SEC-43] code from text",
     pattern: /(?<![.\w])eval\s*\(|\bnew Function\b|node:vm|\bimport\s*\(/, // A command port of Redis is called `eval`.
     except: ["src/receiver/redis-store.ts"],
   },
-  { what: "child processes", pattern: /node:child_process/, except: ["src/cli/"] },
+  { what: "[SEC-43] child processes", pattern: /node:child_process/, except: ["src/cli/"] },
   {
     what: "enums and namespaces",
     pattern: /^\s*(?:export\s+)?(?:const\s+)?(?:enum|namespace)\s+\w+\s*\{/m,
