@@ -127,12 +127,17 @@ const backward: Check = (run) =>
     const due = undoOrder(specOf(run, task), {
       previousKnown: turned.after.plan.previous !== null,
       claimed: turned.after.stages.filter(({ seq }) => seq > 0).map(({ name }) => name),
-      unfenced: specOf(run, task).stages.some(({ config }) => config["endpoint"] === "legacy"),
+      unfenced: turned.after.plan.unfenced.length > 0,
     });
     const last = all.at(-1)?.after;
     const done =
       last !== undefined && (last.phase === "RolledBack" || last.phase === "Cancelled") && last.abandoned === null;
     const wanted = done ? due : due.slice(0, made.length);
+    const { unfenced } = turned.after.plan;
+    const missed = specOf(run, task).stages.filter(
+      ({ name, config }) => config["endpoint"] === "legacy" && !unfenced.includes(name),
+    );
+    if (missed.length > 0) return [`[S8] ${task}: ${missed.map(({ name }) => name).join(" ")} taken for fenced`];
     return made.join(" ") === wanted.join(" ")
       ? []
       : [`[S2] ${task} undid ${made.join(" ")}, due was ${due.join(" ")}`];
