@@ -47,7 +47,9 @@ describe("[SEC-14] without the policies that vouch for names, nobody's name coun
     await typed(stand, wayOut(asked));
     const again = await stand.waits("asked", "AwaitingApproval");
     expect(phasesOf(again)).toEqual(["Validating", "Pending", "Running"]);
-    expect(answer(again, "approvals")).toMatch(/^Rejected: AdmissionPolicyMissing: .*give it again with another comment$/);
+    expect(answer(again, "approvals")).toMatch(
+      /^Rejected: AdmissionPolicyMissing: .*give it again with another comment$/,
+    );
     await stand.patch("asked", approve("admin"));
     const over = await stand.over("asked", "Completed");
     expect(at(over, "/status/stages/0/outputs/approvedBy")).toEqual(["admin"]);

@@ -197,7 +197,7 @@ class RunningProxy implements HttpProxy {
         response.end(body);
       },
       // A TLS socket cannot be reset; the connection under it can.
-      cut: () => void this.#reset(request.socket),
+      cut: () => this.#reset(request.socket),
     };
   }
 
