@@ -323,8 +323,8 @@ function beat(view: TaskView, message: string, now: Millis, deps: ControllerDeps
 }
 const HEARTBEAT = seconds(10);
 
-/** The one place where a task's status is written: full replace of what was read, with its resourceVersion; Events only afterwards. */
-async function storeStatus(
+/** The one place where a task's status is written, for tenants' controller too: full replace of what was read, with its resourceVersion; Events only afterwards. */
+export async function storeStatus(
   status: Status,
   view: TaskView,
   situation: Situation,
@@ -367,9 +367,6 @@ function assertBounded(raw: unknown, view: TaskView): void {
     throw new ExecutionError(fault("Internal", { reason: `the status of ${view.ref.name} has ${bytes} bytes` }));
   }
 }
-
-/** The abandon record of a force release: terminal, before the lock is freed (protocol.md, Force release). */
-export const storeAbandoned = storeStatus;
 
 /** The one place where a TenantState's status is written. @throws KubeError Conflict where the copy is not the newest. */
 export async function storeTenantStatus(

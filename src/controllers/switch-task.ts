@@ -1,9 +1,11 @@
 import { millisOf } from "../lib/time.ts";
+import { waitFor } from "../domain/status.ts";
 import { fieldsOf } from "../api/wire.ts";
 import type { Attention, Next } from "../kube/controller.ts";
+import { isForbidden, isNamespaceTerminating } from "../kube/errors.ts";
 import { isDeleting } from "../kube/finalizer.ts";
 import { keyOf, type KubeObject, namespaceOfKey } from "../kube/resource.ts";
-import { act } from "./act.ts";
+import { act, storeStatus } from "./act.ts";
 import type { ControllerDeps } from "./deps.ts";
 import { emitAgain } from "./emit.ts";
 import { type Situation, viewOf } from "./gather.ts";
@@ -24,9 +26,32 @@ export async function reconcileTask(key: string, deps: ControllerDeps, attention
     const situation = await situationOf(task, deps);
     announceAgain(situation, key, deps);
     return await act(situation, deps, attention);
+  } catch (error) {
+    if (isForbidden(error) && !isNamespaceTerminating(error)) await sayForbidden(key, error, deps);
+    throw error;
   } finally {
     leave();
   }
+}
+
+/**
+ * A right that the operator lacks before it took the tenant is shown on the task with its verb and resource; later there is the log. What
+ * cannot be written now is said at the next turn.
+ */
+async function sayForbidden(key: string, { message }: Error, deps: ControllerDeps): Promise<void> {
+  const task = deps.tasks.get(key);
+  if (task === undefined) return;
+  const situation: Situation = {
+    task,
+    tenant: undefined,
+    rivals: null,
+    namespaceTerminating: false,
+    policiesMissing: false,
+  };
+  const view = viewOf(situation, deps);
+  if (view.stored?.phase !== "Pending") return;
+  const status = waitFor(view, view.stored, { reason: "PermissionMissing", message, fresh: true }, deps.time.now());
+  if (status !== view.stored) await storeStatus(status, view, situation, deps).catch(() => undefined);
 }
 
 async function situationOf(task: KubeObject, deps: ControllerDeps): Promise<Situation> {

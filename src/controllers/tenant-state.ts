@@ -20,7 +20,7 @@ import { isAmbiguous, isConflict, isNotFound } from "../kube/errors.ts";
 import type { Attention, Next } from "../kube/controller.ts";
 import { hasFinalizer, isDeleting, withoutFinalizer } from "../kube/finalizer.ts";
 import { type KubeObject, refOf, refOfKey } from "../kube/resource.ts";
-import { act, storeAbandoned, storeTenantStatus } from "./act.ts";
+import { act, storeStatus, storeTenantStatus } from "./act.ts";
 import type { ControllerDeps } from "./deps.ts";
 import { type Situation, viewOf } from "./gather.ts";
 
@@ -161,7 +161,7 @@ async function abandonTask(
 ): Promise<KubeObject> {
   const situation = situationOf(task);
   const view = viewOf(situation, deps);
-  return storeAbandoned(abandon(view, about, deps.time.now()), view, situation, deps);
+  return storeStatus(abandon(view, about, deps.time.now()), view, situation, deps);
 }
 
 /** Every task of the tenant that may be dirty is abandoned; the record then begins above all their fences. */

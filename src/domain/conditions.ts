@@ -1,7 +1,7 @@
 import type { Instant } from "../lib/time.ts";
 import { isTerminal, type Phase } from "./phase.ts";
 import { never } from "../lib/never.ts";
-import { retryCommand } from "./reasons.ts";
+import { retryCommand, type WaitingReason } from "./reasons.ts";
 import type { Condition, StageEntry, Status, Waiting } from "./stored.ts";
 
 export const STAGE_CONDITION = "stage.turnout.dev/";
@@ -57,17 +57,19 @@ function reconciling(status: Status): Draft {
 
 const RESTS: readonly Phase[] = ["Failed", "RollbackFailed", "RolledBack", "Cancelled", "ValidationFailed"];
 
-/** What a person has to release; null where the history is in order. */
-const divergenceOf = ({ waiting }: Status): Waiting | null => (waiting?.reason === "Diverged" ? waiting : null);
-const isDiverged = (status: Status): boolean => divergenceOf(status) !== null;
-const isStalled = (status: Status): boolean => isDiverged(status) || RESTS.includes(status.phase);
+const STOPS: readonly WaitingReason[] = ["Diverged", "PermissionMissing"];
 
-const stallOf = (status: Status): string => (isDiverged(status) ? "Diverged" : status.phase);
+/** What a person has to release or to grant before anything moves; null where nothing stands in the way. */
+const stopOf = ({ waiting }: Status): Waiting | null =>
+  waiting !== null && STOPS.includes(waiting.reason) ? waiting : null;
+const isStalled = (status: Status): boolean => stopOf(status) !== null || RESTS.includes(status.phase);
+
+const stallOf = (status: Status): string => stopOf(status)?.reason ?? status.phase;
 
 /** In one sentence, with the way out where the task does not go on by itself; empty where there is nothing to say. */
 function whyNotReady(status: Status, named: Named): string {
-  const divergence = divergenceOf(status);
-  if (divergence !== null) return withWayOut(divergence.message, divergence.unblock);
+  const stop = stopOf(status);
+  if (stop !== null) return withWayOut(stop.message, stop.unblock);
   return isStalled(status) ? whyStalled(status, named) : (status.waiting?.message ?? "");
 }
 

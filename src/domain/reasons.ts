@@ -59,6 +59,11 @@ export const WAITING = {
     unblock: "wait: a receiver without fences must have seen everything that was sent",
   },
   EndpointUnavailable: { actor: "person", counts: false, unblock: "add the endpoint to the operator's settings" },
+  PermissionMissing: {
+    actor: "person",
+    counts: false,
+    unblock: "give the operator's account that right: kubectl apply --server-side -f deployment/install/",
+  },
   AdmissionPolicyMissing: { actor: "person", counts: false, unblock: "kubectl apply --server-side -f admission/" },
   Diverged: {
     actor: "person",

@@ -26,6 +26,7 @@ import {
   redirect,
   twice,
 } from "../support/http-proxy-faults.ts";
+import { conditionOf } from "../support/person.ts";
 import type { Left } from "../support/stand-outcome.ts";
 import { effectsAt } from "../support/stand-read.ts";
 import { aSwitch, NOTIFY, openTestStand, SOAK, type Space, type TestStand } from "../support/stand.ts";
@@ -214,6 +215,12 @@ test("[kube-apiserver/denied] a right that is missing is named with its verb and
   await create(space, aSwitch({ ...stand, namespace: space.namespace }, { stages: SAME_STAGES }));
   await space.over("acme-green", "Completed");
   expect(refused.met).toBe(2);
+  const [stalled] = space.versions("acme-green").filter((task) => conditionOf(task, "Stalled").status === "True");
+  expect(conditionOf(stalled ?? {}, "Stalled")).toMatchObject({ reason: "PermissionMissing" });
+  expect(conditionOf(stalled ?? {}, "Stalled").message).toMatch(
+    /^create tenantstates\.turnout\.dev \S+\/acme: Forbidden .*; give the operator's account that right: kubectl apply/,
+  );
+  expect(conditionOf(await space.task("acme-green"), "Stalled").status).toBe("False");
   expect(await readFile(operator.log, "utf8")).toMatch(
     /create tenantstates\.turnout\.dev t[\d-]+\/acme: Forbidden \(403 Forbidden\): tenantstates\.turnout\.dev is forbidden/,
   );
