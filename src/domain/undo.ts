@@ -18,7 +18,8 @@ export interface UndoStage {
 /**
  * The order in which a plan is undone (protocol.md, Undo). A segment is a maximal run of writes plus everything up to the next write;
  * stages before the first write form the first segment. Segments go last first; inside one: writes in reverse, then announces in
- * order with the restored version, then its verify stages against the previous unit. Follows from the frozen plan alone.
+ * order with the restored version. The verify stages come last, against the previous unit: before the last announce an instance may
+ * rightly still serve the new version. Follows from the frozen plan alone.
  *
  * `[write, notify, verify, patch]` → unpatch, unwrite, notify again, verify previous.
  *
@@ -28,23 +29,22 @@ export function compileUndo(
   stages: readonly UndoStage[],
   about: { readonly previousKnown: boolean; readonly unfenced: boolean },
 ): readonly UndoStep[] {
-  const segments = segmentsOf(stages);
-  const steps = segments.toReversed().flatMap((segment) => {
-    const of = (role: UndoPart["role"]): UndoStep[] =>
-      segment.flatMap(({ stage, index }) =>
-        stage.parts
-          .filter((part) => part.role === role)
-          .map((part) => ({ ...part, stage: stage.name, index, again: false })),
-      );
-    const verifies = about.previousKnown ? of("verify") : [];
-    return [...of("write").toReversed(), ...of("announce"), ...verifies];
-  });
-  if (!about.unfenced) return steps;
-  const again = steps
-    .filter((step) => step.role === "verify")
-    .map((step) => ({ ...step, part: `${step.part}-again`, again: true }));
-  return [...steps, ...again];
+  const segments = segmentsOf(stages).toReversed();
+  const changes = segments.flatMap((segment) => [
+    ...stepsOf(segment, "write").toReversed(),
+    ...stepsOf(segment, "announce"),
+  ]);
+  const verifies = about.previousKnown ? segments.flatMap((segment) => stepsOf(segment, "verify")) : [];
+  const again = about.unfenced ? verifies.map((step) => ({ ...step, part: `${step.part}-again`, again: true })) : [];
+  return [...changes, ...verifies, ...again];
 }
+
+const stepsOf = (segment: readonly Numbered[], role: UndoPart["role"]): UndoStep[] =>
+  segment.flatMap(({ stage, index }) =>
+    stage.parts
+      .filter((part) => part.role === role)
+      .map((part) => ({ ...part, stage: stage.name, index, again: false })),
+  );
 
 interface Numbered {
   readonly stage: UndoStage;

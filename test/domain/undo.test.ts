@@ -30,9 +30,9 @@ const ROWS: readonly (readonly [rule: string, pipeline: Pipeline, order: string]
     "b/write a/write a/publish check/verify",
   ],
   [
-    "[S2] every segment verifies itself",
-    { a: "write", va: "look", b: "write", vb: "look" },
-    "b/write vb/verify a/write va/verify",
+    "[S2] nobody is asked before everybody was told again: what an older segment told still stands until then",
+    { a: "write", na: "tell", va: "look", b: "write", vb: "look" },
+    "b/write a/write na/announce vb/verify va/verify",
   ],
   ["gates have nothing to undo", { hold: "approval", a: "write", pause: "wait" }, "a/write"],
   [
@@ -60,7 +60,7 @@ describe("the order of an undo", () => {
       ...FENCED,
       unfenced: true,
     });
-    expect(say(steps)).toBe("b/write vb/verify a/write va/verify vb/verify-again va/verify-again");
+    expect(say(steps)).toBe("b/write a/write vb/verify va/verify vb/verify-again va/verify-again");
     expect(steps.map(({ again }) => again)).toEqual([false, false, false, false, true, true]);
   });
 

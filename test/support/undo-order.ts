@@ -19,7 +19,8 @@ const ANNOUNCES: Readonly<Record<string, string>> = {
 
 /**
  * The order of an undo as protocol.md words it, written a second time and the long way round: cut the plan before each write that follows
- * something else, take the pieces last first, and of each piece the writes in reverse, the announces, the verifies. `stage/part`.
+ * something else, take the pieces last first, and of each piece the writes in reverse, then the announces; at the end the verifies of
+ * the pieces, last first. `stage/part`.
  */
 export function undoOrder({ stages }: Pick<TaskSpec, "stages">, facts: UndoFacts): readonly string[] {
   const starts = stages
@@ -27,6 +28,7 @@ export function undoOrder({ stages }: Pick<TaskSpec, "stages">, facts: UndoFacts
     .filter((i) => i > 0);
   const cuts = [0, ...starts, stages.length];
   const order: string[] = [];
+  const verifies: string[] = [];
   for (let piece = cuts.length - 2; piece >= 0; piece -= 1) {
     const inside = stages.slice(cuts[piece], cuts[piece + 1]);
     const claimed = inside.filter(({ name }) => facts.claimed.includes(name));
@@ -35,11 +37,8 @@ export function undoOrder({ stages }: Pick<TaskSpec, "stages">, facts: UndoFacts
       const part = ANNOUNCES[kind];
       if (part !== undefined) order.push(`${name}/${part}`);
     }
-    if (facts.previousKnown) for (const { name, kind } of inside) if (kind === "look") order.push(`${name}/verify`);
+    if (facts.previousKnown) for (const { name, kind } of inside) if (kind === "look") verifies.push(`${name}/verify`);
   }
-  const touched = order.some((name) => !name.endsWith("/verify"));
-  if (!touched) return [];
-  return facts.unfenced
-    ? [...order, ...order.filter((name) => name.endsWith("/verify")).map((name) => `${name}-again`)]
-    : order;
+  if (order.length === 0) return [];
+  return [...order, ...verifies, ...(facts.unfenced ? verifies.map((name) => `${name}-again`) : [])];
 }
