@@ -173,12 +173,15 @@ export async function poison(
   };
   const every = Math.max(1, Math.floor(count / healthy));
   const all: Promise<void>[] = [];
+  const late: unknown[] = [];
   for (let i = 0; i < count; i += 1) {
     all.push(hostile(i));
-    if (i % every === 0) all.push(well(i / every));
+    if (i % every === 0) all.push(well(i / every).catch((error: unknown) => void late.push(error)));
     if (i % 64 === 0) await Promise.all(all.splice(0, Math.max(0, all.length - 512)));
   }
   await Promise.all(all);
+  if (late.length > 0)
+    throw new AggregateError(late, `${late.length} healthy tasks did not complete: ${String(late[0])}`);
   return {
     accepted,
     refused,
