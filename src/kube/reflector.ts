@@ -282,9 +282,16 @@ class RunningReflector implements Reflector {
     const { silence } = this.#limits;
     while (!attempt.signal.aborted) {
       const left = silence - this.age();
-      if (left <= 0) attempt.abort(new Error(`no byte for ${silence / 1000} s`));
+      if (left <= 0) attempt.abort(this.#silent(`no byte for ${silence / 1000} s`));
       else await this.#options.clock.sleep(millisOf(left), attempt.signal).catch(() => undefined);
     }
+  }
+
+  /** A streaming list that falls silent before its end would do so again: the next one comes in pages. */
+  #silent(what: string): Error {
+    if (this.#mirror.cursor !== null) return new Error(what);
+    this.#mayStream = false;
+    return new BrokenWatch(`the server does not mark the end of the initial events: ${what}`);
   }
 
   /** Beside the watch, which goes on: so that no lost event is lost for longer than this (L4). */

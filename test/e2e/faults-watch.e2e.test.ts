@@ -93,7 +93,7 @@ const ROWS: readonly (readonly [
   ],
   ["[kube-apiserver/silent] connected, nothing flows: dropped after 90 s", "back", LISTS_SOON, everyWatch(silence)],
   ["no bookmarks", "back", NO_LIST, everyWatch(noBookmarks)],
-  ["the end of the first list is never marked: it comes in pages", "back", NO_LIST, everyWatch(noInitialEnd)],
+  ["the end of the first list is never marked: it comes in pages", "back", LISTS_SOON, everyWatch(noInitialEnd)],
   ["410 as an ERROR event, again and again", "back", NO_LIST, firstWatches(goneEvent, 4)],
   [
     "410 as the status of a watch",

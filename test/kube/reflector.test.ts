@@ -245,6 +245,18 @@ describe("a watch that ends", () => {
   });
 });
 
+test("[kube-apiserver/silent] a streaming list that falls silent before its end is told in pages instead", async () => {
+  const rig = open();
+  await rig.clock.advance(NOW);
+  rig.watch().send(added(aWidget("a", 7)));
+  rig.kube.on(LIST, ok(aList(40, [aWidget("a", 7)])));
+  await rig.clock.advance(seconds(92));
+  expect([rig.told(), rig.held()]).toEqual([["list a@7", "synced"], ["a@7"]]);
+  expect(rig.warnings).toEqual([
+    "the watch ended (the server does not mark the end of the initial events: no byte for 90 s); it is begun again",
+  ]);
+});
+
 describe("[L4] 410 in each of its shapes leads to a new list", () => {
   test("as the status of a watch", async () => {
     const rig = await synced([aWidget("a", 7), aWidget("b", 9)]);
@@ -358,7 +370,10 @@ describe("[L4] the periodic list", () => {
 
   test("does not begin before the first list is complete, nor after the reflector is closed", async () => {
     const rig = open();
-    await rig.clock.advance(minutes(6));
+    for (let minute = 1; minute <= 6; minute += 1) {
+      await rig.clock.advance(minutes(1));
+      rig.watch().send(added(aWidget("a", minute)));
+    }
     expect(rig.kube.requests.filter(({ answer }) => answer === "list")).toEqual([]);
     await rig.reflector.close();
     expect(rig.clock.sleeping).toBe(0);
