@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { localClock } from "../../deployment/local/clock.ts";
 import { SWITCH_TASKS } from "../../src/api/group.ts";
 import { KubeError } from "../../src/kube/errors.ts";
+import type { KubeObject } from "../../src/kube/resource.ts";
 import { FAILURES } from "../../src/lib/failures.ts";
 import type { Json } from "../../src/lib/json.ts";
 import { Slots } from "../../src/lib/slots.ts";
@@ -137,6 +138,13 @@ export async function poison(
   let [accepted, refused] = [0, 0];
   const where = { ...stand, namespace: space.namespace };
   const never = new AbortController().signal;
+  /** By hand, over whatever stands there: a status that no operator wrote, as far as the API server takes it. */
+  const overwrite = async (made: KubeObject): Promise<void> => {
+    const status = poisoned({ spec: STATUS }, random)["spec"];
+    await space.client.replaceStatus(SWITCH_TASKS, { ...made, status }, POINT).catch((error: unknown) => {
+      if (!(error instanceof KubeError)) throw error;
+    });
+  };
   const hostile = async (i: number): Promise<void> => {
     const stages = [NOTIFY, SOAK("1s"), { name: "gate", approval: {} }].slice(0, 1 + (i % 3));
     const manifest = poisoned(aSwitch(where, { name: `p${i}`, tenantId: `p${i}`, stages }), random) as unknown as {
@@ -150,13 +158,7 @@ export async function poison(
         POINT,
       );
       accepted += 1;
-      // By hand, over whatever stands there: a status that no operator wrote.
-      if (accepted % 4 === 0)
-        await space.client.replaceStatus(
-          SWITCH_TASKS,
-          { ...made, status: poisoned({ spec: STATUS }, random)["spec"] },
-          POINT,
-        );
+      if (accepted % 4 === 0) await overwrite(made);
     } catch (error) {
       if (!(error instanceof KubeError)) throw error;
       refused += 1;
