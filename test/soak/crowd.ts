@@ -14,8 +14,8 @@ const { tasks, tenants } = numbersFrom({ tasks: 5000, tenants: 150 });
 const BOUND = 10_000;
 
 await runScript(async () => {
-  await using world = await openSoakWorld({});
-  const { stand } = world;
+  await using world = await openSoakWorld();
+  await using stand = await world.stand({});
   const operator = await stand.operator();
   const slots = new Slots(24, tasks);
   const began = localClock.monotonic();

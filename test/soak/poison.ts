@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { poison } from "../support/poison.ts";
-import { numbersFrom, openSoakWorld, runScript, say } from "./world.ts";
+import { numbersFrom, openSoakWorld, runScript, say, type SoakWorld } from "./world.ts";
 
 // Hostile specs beside healthy ones: no exit, nothing unclassified, the healthy finish on time (SEC-42, S24).
 
@@ -14,15 +14,15 @@ const SLOWEST = 30_000;
 const LIMITS = { claimed: 10_000 };
 
 await runScript(async () => {
+  await using world = await openSoakWorld();
   const wrong: string[] = [];
   const rounds = Math.ceil(count / ROUND);
-  for (let round = 0; round < rounds; round += 1) wrong.push(...(await once(round, rounds)));
+  for (let round = 0; round < rounds; round += 1) wrong.push(...(await once(world, round, rounds)));
   return wrong;
 });
 
-async function once(round: number, rounds: number): Promise<readonly string[]> {
-  await using world = await openSoakWorld({ breaks: BY_HAND, operator: { limits: LIMITS } });
-  const { stand } = world;
+async function once(world: SoakWorld, round: number, rounds: number): Promise<readonly string[]> {
+  await using stand = await world.stand({ breaks: BY_HAND, operator: { limits: LIMITS } });
   const operator = await stand.operator();
   const about = {
     count: Math.min(ROUND, count - round * ROUND),

@@ -108,8 +108,8 @@ function usageSeries(text: string): readonly Series[] {
 }
 
 await runScript(async () => {
-  await using world = await openSoakWorld({ spaces: 2 });
-  const { stand } = world;
+  await using world = await openSoakWorld();
+  await using stand = await world.stand({ spaces: 2 });
   const [steady, killed] = [await stand.space(), await stand.space()];
   const usage = join(stand.folder, "usage");
   const lasting = await steady.operator({ env: { TURNOUT_TEST_USAGE: usage } });

@@ -7,20 +7,20 @@ import { openEnvironment } from "../../deployment/local/environment.ts";
 import { openTestStand, type StandOptions, type TestStand } from "../support/stand.ts";
 
 export interface SoakWorld extends AsyncDisposable {
-  readonly stand: TestStand;
+  /** They may be several, one after the other. */
+  stand(options: StandOptions): Promise<TestStand>;
 }
 
-/** The environment that TURNOUT_ENV_FILE names, else one of its own. */
-export async function openSoakWorld(options: StandOptions): Promise<SoakWorld> {
+/** In the environment that TURNOUT_ENV_FILE names, else one of its own. */
+export async function openSoakWorld(): Promise<SoakWorld> {
   await using opening = new AsyncDisposableStack();
   const file = process.env["TURNOUT_ENV_FILE"];
   const env =
     file === undefined
       ? opening.use(await openEnvironment({ with: ["redis"], print: say })).env
       : parseEnv(await readFile(file, "utf8"));
-  const stand = opening.use(await openTestStand(env, options));
   const open = opening.move();
-  return { stand, [Symbol.asyncDispose]: () => open.disposeAsync() };
+  return { stand: (options) => openTestStand(env, options), [Symbol.asyncDispose]: () => open.disposeAsync() };
 }
 
 export const say = (line: string): void => console.log(line);
