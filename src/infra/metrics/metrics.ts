@@ -1,5 +1,6 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import { FAILURES, type FailureType, type Fault } from "../../lib/failures.ts";
+import type { InfraErrorType } from "../../lib/infra-error.ts";
 import { never } from "../../lib/never.ts";
 import {
   type CounterName,
@@ -35,7 +36,7 @@ const MOST_VALUES = 32;
 const OTHER = "other";
 const PLAIN = /^[\w.:/-]{1,64}$/;
 
-type InfraErrorType = "CONFIG" | "CONNECTION" | "TIMEOUT" | "VALIDATION" | "CONFLICT" | "UNAVAILABLE" | "INTERNAL";
+
 const ERROR_TYPE: Readonly<Record<FailureType, InfraErrorType>> = {
   Network: "CONNECTION",
   Timeout: "TIMEOUT",
