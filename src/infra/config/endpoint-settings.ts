@@ -2,7 +2,8 @@ import { z } from "zod";
 import { RECORD_PREFIX } from "../../lib/companion-key.ts";
 import { address, block, type DeepReadonly, hostName, label, port, secretReference } from "./setting-fields.ts";
 
-const tls = z
+/** How a connection is secured, for named endpoints and for the servers of the kit alike. */
+export const tls = z
   .union([
     z.literal("None"),
     z
@@ -15,6 +16,7 @@ const tls = z
       .refine((it) => (it.cert === undefined) === (it.key === undefined), { error: "needs cert and key together" }),
   ])
   .describe("How the connection is secured; chain and name are always verified. None sends in the clear.");
+export type TlsSettings = DeepReadonly<z.output<typeof tls>>;
 
 const bearer = z
   .strictObject({ bearer: secretReference.describe("Token sent as Authorization: Bearer.") })
@@ -143,3 +145,8 @@ export type RedisEndpoint = Endpoint<"redis">;
 
 export const isProtocol = (text: unknown): text is Protocol =>
   typeof text === "string" && Object.hasOwn(ENDPOINTS, text);
+
+/** What `turnout/endpoints` holds. */
+export const endpointsSettings = z
+  .array(z.discriminatedUnion("protocol", Object.values(ENDPOINTS) as [(typeof ENDPOINTS)["http"], ...z.ZodObject[]]))
+  .max(1024);

@@ -2,6 +2,7 @@
 // Nothing here opens a connection or reads a secret's value.
 import { z } from "zod";
 import { formatAddress, parseAddress, parseHost } from "../../lib/address.ts";
+import { formatByteSize, parseByteSize } from "../../lib/byte-size.ts";
 import { formatCidr, parseCidr } from "../../lib/ip.ts";
 import { formatDuration, type Millis, millisOf, parseDuration } from "../../lib/time.ts";
 
@@ -26,7 +27,8 @@ function parsed<T>({ what, allowed, parse }: Parsed<T>): z.ZodPipe<z.ZodString, 
       if (value !== null) return value;
       ctx.addIssue({ code: "custom", message: `is not ${what}`, input: text, params: { allowed } });
       return z.NEVER;
-    });
+    })
+    .meta({ allowed });
 }
 
 /** `5s`, `10m` → Millis within the range, both ends included. */
@@ -37,6 +39,19 @@ export function duration(least: string, most: string): z.ZodPipe<z.ZodString, z.
     allowed: `a duration such as 5s or 10m, from ${formatDuration(low)} to ${formatDuration(high)}`,
     parse: (text) => {
       const value = parseDuration(text);
+      return value !== null && value >= low && value <= high ? value : null;
+    },
+  });
+}
+
+/** `16KiB`, `1MiB` → bytes within the range, both ends included. */
+export function byteSize(least: string, most: string): z.ZodPipe<z.ZodString, z.ZodTransform<number, string>> {
+  const [low, high] = [parseByteSize(least) ?? Number.NaN, parseByteSize(most) ?? Number.NaN];
+  return parsed({
+    what: "a size in range",
+    allowed: `a size such as 16KiB or 1MiB, from ${formatByteSize(low)} to ${formatByteSize(high)}`,
+    parse: (text) => {
+      const value = parseByteSize(text);
       return value !== null && value >= low && value <= high ? value : null;
     },
   });
