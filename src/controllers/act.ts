@@ -19,7 +19,7 @@ import type { Attention, Next } from "../kube/controller.ts";
 import { keyOf, type KubeObject, refOf } from "../kube/resource.ts";
 import type { ControllerDeps } from "./deps.ts";
 import { emit, emitHeartbeat, madeBy } from "./emit.ts";
-import { type Situation, viewOf, withStatus } from "./gather.ts";
+import { informed, type Situation, situationOf, viewOf, withStatus } from "./gather.ts";
 import { noteRead } from "./memory.ts";
 import { addFinalizer, createTenant, readRivals, readTenant, removeFromWatch } from "./requests.ts";
 import { type ClaimTime, claimTime, perform } from "./perform.ts";
@@ -49,8 +49,11 @@ export async function act(situation: Situation, deps: ControllerDeps, attention:
   let turn: Turn = { situation, inHand: null };
   let unstored = 0;
   for (let step = 0; step < MAX_STEPS; step += 1) {
+    const asked = await informedOrNull(turn, deps);
+    if (asked !== null) turn = { ...turn, situation: asked };
     const view = viewNow(turn, deps);
-    const decision = attention.signal.aborted ? onlyStore(view) : decide(view, deps.time.now());
+    const mayGoOn = asked !== null && !attention.signal.aborted;
+    const decision = mayGoOn ? decide(view, deps.time.now()) : onlyStore(view);
     try {
       const next = await carryOut(decision, view, turn, { deps, attention });
       if (isNext(next)) return next;
@@ -62,7 +65,7 @@ export async function act(situation: Situation, deps: ControllerDeps, attention:
       if (unstored > (isConflict(error) ? 3 : 1)) await pause(unstored, deps, attention);
       const fresh = await reread(turn, deps);
       if (fresh === null) return GONE;
-      turn = { ...turn, situation: readAnew(turn.situation, fresh) };
+      turn = { ...turn, situation: situationOf(fresh) };
       if (touchesTenant(decision)) turn = { ...turn, situation: await readTenant(turn.situation, view, deps) };
     }
   }
@@ -79,7 +82,17 @@ const isNext = (value: Turn | Next): value is Next => "again" in value;
 const touchesTenant = ({ do: what }: Decision): boolean =>
   what === "lock" || what === "release" || what === "create-tenant";
 
-/** The process is stopping: what is in hand is stored, nothing new begins. */
+/** Null: what is worth knowing cannot be asked now, and an outcome is in hand that must be stored first. */
+async function informedOrNull({ situation, inHand }: Turn, deps: ControllerDeps): Promise<Situation | null> {
+  try {
+    return await informed(situation, deps);
+  } catch (error) {
+    if (inHand === null) throw error;
+    return null;
+  }
+}
+
+/** The process is stopping, or not everything is known: what is in hand is stored, nothing new begins. */
 const onlyStore = (view: TaskView): Decision =>
   view.status === view.stored
     ? { do: "sleep", after: null, because: "NothingToDo" }
@@ -102,14 +115,6 @@ async function reread({ situation }: Turn, deps: ControllerDeps): Promise<KubeOb
     throw error;
   }
 }
-
-/** The task as it is now. What this turn had read of the tenant may be older than that: it counts no longer (◆ consistent read). */
-const readAnew = (situation: Situation, task: KubeObject): Situation => ({
-  ...situation,
-  task,
-  tenant: undefined,
-  rivals: null,
-});
 
 interface Shell {
   readonly deps: ControllerDeps;
@@ -236,13 +241,7 @@ const first = (outcome: Promise<unknown>, attention: Attention): Promise<"done" 
 async function answerMeanwhile(view: TaskView, deps: ControllerDeps): Promise<void> {
   const task = deps.tasks.get(`${view.ref.namespace}/${view.ref.name}`);
   if (task === undefined || task.metadata.uid !== view.ref.uid) return;
-  const situation: Situation = {
-    task,
-    tenant: undefined,
-    rivals: null,
-    namespaceTerminating: false,
-    policiesMissing: view.policiesMissing,
-  };
+  const situation = await informed(situationOf(task), deps);
   const now = viewOf(situation, deps);
   const answered = answer(now, now.status, deps.time.now());
   if (now.stored !== null && answered !== now.status) await storeStatus(answered, now, situation, deps);
@@ -281,7 +280,7 @@ function latest(situation: Situation, deps: ControllerDeps): Situation {
   const cached = deps.tasks.get(keyOf(situation.task));
   const newer =
     cached !== undefined && cached.metadata.uid === situation.task.metadata.uid && isCommanded(situation.task, cached);
-  return newer ? readAnew(situation, cached) : situation;
+  return newer ? situationOf(cached) : situation;
 }
 
 async function afterOutcome(turn: Turn, view: TaskView, { deps }: Shell): Promise<Turn | Next> {
@@ -306,7 +305,7 @@ async function afterOutcome(turn: Turn, view: TaskView, { deps }: Shell): Promis
   // Fenced: either another process took over, or the receiver knows a history that we do not (protocol.md, On Fenced).
   const fresh = await reread(turn, deps);
   if (fresh === null) return GONE;
-  const situation = readAnew(turn.situation, fresh);
+  const situation = situationOf(fresh);
   const current = openEntry(viewOf(situation, deps).status)?.claim?.nonce === inHand.act.nonce;
   return current ? { situation, inHand } : { situation, inHand: null };
 }

@@ -5,6 +5,7 @@ import { statusFrom } from "../api/status-wire.ts";
 import { isConflict, isNotFound } from "../kube/errors.ts";
 import { type KubeObject, refOf } from "../kube/resource.ts";
 import { act } from "./act.ts";
+import { situationOf } from "./gather.ts";
 import type { Attention } from "../kube/controller.ts";
 import type { ControllerDeps } from "./deps.ts";
 
@@ -52,11 +53,7 @@ async function sweepOne(
   const status = statusFrom(task["status"], 0);
   try {
     if (status === null) {
-      await act(
-        { task, tenant: undefined, rivals: null, namespaceTerminating: false, policiesMissing: false },
-        deps,
-        attention,
-      );
+      await act(situationOf(task), deps, attention);
       return "taken";
     }
     const { uid, resourceVersion } = task.metadata;

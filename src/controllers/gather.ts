@@ -9,6 +9,7 @@ import type { Status, TaskSpec, TenantStatus } from "../domain/stored.ts";
 import type { Rival, TaskView, TenantView } from "../domain/task.ts";
 import type { KubeObject } from "../kube/resource.ts";
 import { keyOf } from "../kube/resource.ts";
+import { isDeleting } from "../kube/finalizer.ts";
 import type { ControllerDeps } from "./deps.ts";
 import { mineOf, seenFor } from "./memory.ts";
 
@@ -18,8 +19,41 @@ export interface Situation {
   /** undefined: look into the cache; null: there is none. */
   readonly tenant: KubeObject | null | undefined;
   readonly rivals: readonly Rival[] | null;
-  readonly namespaceTerminating: boolean;
-  readonly policiesMissing: boolean;
+  /** Null: nobody asked yet; {@link informed} does where it counts. */
+  readonly namespaceTerminating: boolean | null;
+  readonly policiesMissing: boolean | null;
+}
+
+/** A copy of the task of which nothing else is known. */
+export const situationOf = (task: KubeObject): Situation => ({
+  task,
+  tenant: undefined,
+  rivals: null,
+  namespaceTerminating: null,
+  policiesMissing: null,
+});
+
+/**
+ * What the copy in hand makes worth knowing, asked for where nobody asked yet. Every copy goes through here before it is decided on:
+ * one that came in the middle of a turn may be the first to name somebody (SEC-14).
+ */
+export async function informed(situation: Situation, deps: ControllerDeps): Promise<Situation> {
+  const { task, namespaceTerminating, policiesMissing } = situation;
+  const asksNamespace = namespaceTerminating === null && isDeleting(task);
+  const asksPolicies = policiesMissing === null && namesPeople(task);
+  if (!asksNamespace && !asksPolicies) return situation;
+  return {
+    ...situation,
+    namespaceTerminating: asksNamespace
+      ? await deps.namespaceTerminating(task.metadata.namespace ?? "")
+      : namespaceTerminating,
+    policiesMissing: asksPolicies ? await deps.policiesMissing() : policiesMissing,
+  };
+}
+
+function namesPeople(task: KubeObject): boolean {
+  const { approvals, skip } = fieldsOf(fieldsOf(task["spec"])["control"]);
+  return approvals !== undefined || skip !== undefined;
 }
 
 /** The key that a tenant's state is cached under. */
@@ -61,8 +95,9 @@ export function viewOf(situation: Situation, deps: ControllerDeps): TaskView {
     claimSeenFor: seenFor(memory, open, now),
     claimantGone: open?.claim !== undefined && open.claim !== null && deps.hasEnded(open.claim.by),
     rewound: memory.rewound,
-    namespaceTerminating: situation.namespaceTerminating,
-    policiesMissing: situation.policiesMissing,
+    namespaceTerminating: situation.namespaceTerminating ?? false,
+    // Whoever was named without anybody asking is vouched for by nobody.
+    policiesMissing: situation.policiesMissing ?? namesPeople(task),
     crowd: deps.crowd(metadata.namespace ?? ""),
     eventsPending: deps.events.pending(metadata.uid),
   };

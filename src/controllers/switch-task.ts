@@ -3,12 +3,11 @@ import { waitFor } from "../domain/status.ts";
 import { fieldsOf } from "../api/wire.ts";
 import type { Attention, Next } from "../kube/controller.ts";
 import { isForbidden, isNamespaceTerminating } from "../kube/errors.ts";
-import { isDeleting } from "../kube/finalizer.ts";
 import { keyOf, type KubeObject, namespaceOfKey } from "../kube/resource.ts";
 import { act, storeStatus } from "./act.ts";
 import type { ControllerDeps } from "./deps.ts";
 import { emitAgain } from "./emit.ts";
-import { type Situation, viewOf } from "./gather.ts";
+import { type Situation, situationOf, viewOf } from "./gather.ts";
 
 /** A namespace that has as many turns under way as it may comes back after this (SEC-40); no worker waits for it. */
 const CROWDED = millisOf(20);
@@ -23,7 +22,7 @@ export async function reconcileTask(key: string, deps: ControllerDeps, attention
   const leave = deps.turns.enter(namespaceOfKey(key));
   if (leave === null) return { again: "after", after: CROWDED };
   try {
-    const situation = await situationOf(task, deps);
+    const situation = beginning(task, deps);
     announceAgain(situation, key, deps);
     return await act(situation, deps, attention);
   } catch (error) {
@@ -41,29 +40,16 @@ export async function reconcileTask(key: string, deps: ControllerDeps, attention
 async function sayForbidden(key: string, { message }: Error, deps: ControllerDeps): Promise<void> {
   const task = deps.tasks.get(key);
   if (task === undefined) return;
-  const situation: Situation = {
-    task,
-    tenant: undefined,
-    rivals: null,
-    namespaceTerminating: false,
-    policiesMissing: false,
-  };
+  const situation = situationOf(task);
   const view = viewOf(situation, deps);
   if (view.stored?.phase !== "Pending") return;
   const status = waitFor(view, view.stored, { reason: "PermissionMissing", message, fresh: true }, deps.time.now());
   if (status !== view.stored) await storeStatus(status, view, situation, deps).catch(() => undefined);
 }
 
-async function situationOf(task: KubeObject, deps: ControllerDeps): Promise<Situation> {
+function beginning(task: KubeObject, deps: ControllerDeps): Situation {
   const control = fieldsOf(fieldsOf(task["spec"])["control"]);
-  const named = control["approvals"] !== undefined || control["skip"] !== undefined;
-  return {
-    task,
-    tenant: control["rollback"] === undefined ? releasedTenant(task, deps) : undefined,
-    rivals: null,
-    namespaceTerminating: isDeleting(task) && (await deps.namespaceTerminating(task.metadata.namespace ?? "")),
-    policiesMissing: named && (await deps.policiesMissing()),
-  };
+  return { ...situationOf(task), tenant: control["rollback"] === undefined ? releasedTenant(task, deps) : undefined };
 }
 
 /**

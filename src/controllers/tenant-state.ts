@@ -22,7 +22,7 @@ import { hasFinalizer, isDeleting, withoutFinalizer } from "../kube/finalizer.ts
 import { type KubeObject, refOf, refOfKey } from "../kube/resource.ts";
 import { act, storeStatus, storeTenantStatus } from "./act.ts";
 import type { ControllerDeps } from "./deps.ts";
-import { type Situation, viewOf } from "./gather.ts";
+import { situationOf, viewOf } from "./gather.ts";
 
 const MAX_STEPS = 16;
 
@@ -100,14 +100,6 @@ async function readHolder(tenant: KubeObject, deps: ControllerDeps): Promise<Hol
     throw error;
   }
 }
-
-const situationOf = (task: KubeObject): Situation => ({
-  task,
-  tenant: undefined,
-  rivals: null,
-  namespaceTerminating: false,
-  policiesMissing: false,
-});
 
 function factOf(task: KubeObject, deps: ControllerDeps): HolderFact {
   const { status, stored } = viewOf(situationOf(task), deps);

@@ -10,7 +10,8 @@ import type { KubeLog } from "./log.ts";
 import { Mirror, type ReflectorHandlers, type Verdict } from "./mirror.ts";
 import { nameOf, type Resource } from "./resource.ts";
 import type { Store } from "./store.ts";
-import { decodeWatchLine, openLineCutter } from "./watch-lines.ts";
+import { openLineCutter } from "../lib/line-cutter.ts";
+import { decodeWatchLine } from "./watch-lines.ts";
 
 export interface ReflectorLimits {
   /** kube-apiserver sends a bookmark about once a minute; a stream without a byte for this long is dead. */

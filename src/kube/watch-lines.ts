@@ -8,39 +8,6 @@ export type WatchEvent =
   | { readonly type: "error"; readonly status: unknown }
   | { readonly type: "unreadable"; readonly reason: string };
 
-/** Cuts a stream into lines. Bytes are copied once at most, and only for lines that span chunks. */
-export interface LineCutter {
-  /** Whole lines that this chunk completes, empty ones left out. @throws RangeError for a line beyond the limit */
-  push(chunk: Uint8Array): Generator<Uint8Array>;
-}
-
-const NEWLINE = 0x0a;
-
-export function openLineCutter(longest: number): LineCutter {
-  let pieces: Uint8Array[] = [];
-  let held = 0;
-  const bounded = (bytes: number): void => {
-    if (bytes > longest) throw new RangeError("LineTooLong");
-  };
-  return {
-    *push(chunk) {
-      let start = 0;
-      for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, start)) {
-        bounded(held + end - start);
-        const rest = chunk.subarray(start, end);
-        const line = held === 0 ? rest : Buffer.concat([...pieces, rest]);
-        [pieces, held] = [[], 0];
-        start = end + 1;
-        if (line.length > 0) yield line;
-      }
-      if (start === chunk.length) return;
-      held += chunk.length - start;
-      bounded(held);
-      pieces.push(chunk.subarray(start));
-    },
-  };
-}
-
 const INITIAL_END = "k8s.io/initial-events-end";
 
 export function decodeWatchLine(line: Uint8Array): WatchEvent {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { formatFence } from "../../src/lib/fence.ts";
 import { minutes, seconds } from "../../src/lib/time.ts";
+import { reconcileTask } from "../../src/controllers/switch-task.ts";
 import { openEntry } from "../../src/domain/status.ts";
 import type { Outcome } from "../../src/domain/task.ts";
 import { aStage } from "../support/build.ts";
@@ -243,6 +244,43 @@ test("[S18] an approval opens the stage that it names, and no other", async () =
   rig.control({ approvals: { "ask-again": { ann: { decision: "Approve", expect: null, comment: "" } } } });
   expect(await process.rest()).toBe("Completed");
 });
+
+const ANN = { ask: { ann: { decision: "Approve", expect: null, comment: "" } } };
+test("[SEC-14] an approval that comes in the middle of a turn does not count either while the policies are missing", async () => {
+  const rig = new ControllerRig({ stages: [ASK] });
+  rig.policiesMissing = true;
+  rig.meanwhile.set("ask", [
+    async (goOn) => {
+      const outcome = await goOn();
+      rig.control({ approvals: ANN });
+      return outcome;
+    },
+  ]);
+  const process = rig.process();
+  process.sync();
+  await process.turn();
+  process.sync();
+  await process.turn();
+  expect(rig.status()?.waiting?.reason).toBe("AdmissionPolicyMissing");
+});
+
+test("[R49] what is in hand is stored also while nobody can say whether the policies are there", async () => {
+  const rig = new ControllerRig({ stages: aWriteOnly });
+  const process = rig.process();
+  rig.meanwhile.set("route", [
+    async (goOn) => {
+      const outcome = await goOn();
+      rig.control({ skip: { stage: "route", by: "ann", reason: "" }, approvals: ANN });
+      return outcome;
+    },
+  ]);
+  const away = { ...process.deps, policiesMissing: () => Promise.reject(new Error("the API server is away")) };
+  process.sync();
+  const attention = { signal: new AbortController().signal, lane: "continuation", changed: () => NOTHING } as const;
+  await reconcileTask(TASK, away, attention).catch(() => undefined);
+  expect(rig.status()?.stages[0]).toMatchObject({ name: "route", state: "Completed" });
+});
+const NOTHING = new Promise<void>(() => undefined);
 
 test("[S19] a wait ends by monotonic time, whatever the local wall clock says meanwhile", async () => {
   const rig = new ControllerRig({ stages: [SOAK(minutes(5))] });

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 
-import { decodeWatchLine, openLineCutter } from "../../src/kube/watch-lines.ts";
+import { decodeWatchLine } from "../../src/kube/watch-lines.ts";
+import { openLineCutter } from "../../src/lib/line-cutter.ts";
 import { added, aWidget, bookmark, deleted, modified } from "../support/kube-objects.ts";
 
 const cut = (chunks: readonly Uint8Array[], longest = 1000): string[] => {

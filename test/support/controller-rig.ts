@@ -67,6 +67,9 @@ export class ControllerRig {
   /** Stage → what happens in the middle of its next attempts. */
   readonly meanwhile = new Map<string, Meanwhile[]>();
 
+  /** What each process is told that asks for the admission policies. */
+  policiesMissing = false;
+
   constructor(spec: Parameters<typeof aSpec>[0] = {}, tenant: TenantStatus | null = aTenant()) {
     if (tenant !== null) this.#place(tenant);
     this.create("acme-green", spec);
@@ -146,7 +149,7 @@ export class RigProcess {
       kinds: kindsOf(rig, identity),
       decodeSpec: (raw) => ({ spec: specOf(raw), issues: [] }),
       ports: {} as Ports,
-      policiesMissing: async () => false,
+      policiesMissing: async () => rig.policiesMissing,
       namespaceTerminating: async () => false,
       turns: createTurns(() => 10),
       crowd: () => ({ holding: 0, most: 100 }),
@@ -271,6 +274,8 @@ function look(rig: ControllerRig, call: StageCall<Json>): Outcome {
 function gated(name: string, call: StageCall<Json>): Outcome | null {
   if (name === "approval" && Object.keys(call.approvals).length === 0)
     return { is: "waiting", again: null, reason: "AwaitingApproval", message: call.stage, memo: null };
+  if (name === "approval" && call.policiesMissing)
+    return { is: "waiting", again: seconds(5), reason: "AdmissionPolicyMissing", message: call.stage, memo: null };
   if (name === "approval") return { is: "done", outputs: {} };
   if (name !== "wait") return null;
   const left = millisOf(Number(at(call.inputs, "/duration")) - call.ran);

@@ -1,6 +1,6 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { openLineCutter } from "../../src/kube/watch-lines.ts";
+import { openLineCutter } from "../../src/lib/line-cutter.ts";
 import { type Asked, type Fault, type HttpProxy, type Match, openHttpProxy } from "./http-proxy.ts";
 
 /** A proxy before the real API server, with the kubeconfig of the operator that is to go through it. */
