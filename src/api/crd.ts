@@ -1,12 +1,13 @@
 import { z } from "zod";
 import { DURATION_PATTERN, NAME } from "./fields.ts";
 import { SWITCH_TASKS, TENANT_STATES } from "./group.ts";
+import { placed } from "./rule-places.ts";
 import { TERMINAL } from "./rules.ts";
 import { switchTaskStatus } from "./status-schema.ts";
 import { type KindSchemas, STAGE_NAME, switchTaskSpec, TENANT_ID } from "./switch-task.ts";
 import { tenantStateSpec, tenantStateStatus } from "./tenant-state.ts";
 
-type Node = Record<string, unknown>;
+type Node = Readonly<Record<string, unknown>>;
 export type Crd = Readonly<Record<string, unknown>>;
 
 interface Column {
@@ -24,6 +25,8 @@ interface CrdParts {
   readonly spec: z.ZodType;
   readonly status: z.ZodType;
   readonly rules: readonly unknown[];
+  /** Moves rules to where they are to be evaluated. */
+  readonly place: (root: Node) => Node;
   readonly selectable: readonly string[];
   readonly columns: readonly Column[];
 }
@@ -52,6 +55,7 @@ export function switchTaskCrd(kinds: KindSchemas): Crd {
     spec: switchTaskSpec(kinds),
     status: switchTaskStatus,
     rules: TERMINAL,
+    place: placed,
     selectable: [".spec.tenantId", ".spec.executionUnit", ".spec.plan.id", ".status.phase", ".spec.control.rollback"],
     columns: [
       column("Tenant", ".spec.tenantId", "The tenant that moves."),
@@ -75,6 +79,7 @@ export function tenantStateCrd(): Crd {
     spec: tenantStateSpec,
     status: tenantStateStatus,
     rules: [],
+    place: (root) => root,
     selectable: [".spec.tenantId"],
     columns: [
       column("Tenant", ".spec.tenantId", "The tenant."),
@@ -124,7 +129,7 @@ function crd(parts: CrdParts): Crd {
           name: version,
           served: true,
           storage: true,
-          schema: { openAPIV3Schema: root },
+          schema: { openAPIV3Schema: parts.place(root) },
           subresources: { status: {} },
           selectableFields: parts.selectable.map((jsonPath) => ({ jsonPath })),
           additionalPrinterColumns: parts.columns,
@@ -149,7 +154,7 @@ const DROPPED = new Set(["$schema", "definitions", "propertyNames", "default", "
 
 function plain(node: Node): Node {
   if (isFree(node)) return { ...said(node), [PRESERVE]: true };
-  const out: Node = {};
+  const out: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(node)) {
     if (DROPPED.has(key) || (key === "format" && value !== "date-time")) continue;
     if (key === "properties") out[key] = mapValues(value as Readonly<Record<string, Node>>, plain);

@@ -49,7 +49,7 @@ function issueOf(found: z.core.$ZodIssue, spec: Fields): Issue {
 function wrongKinds(stage: Fields, index: number, names: readonly string[]): readonly Issue[] {
   const set = names.filter((kind) => stage[kind] !== undefined);
   if (set.length === 1) return [];
-  const message = `a stage sets exactly one of ${names.join(", ")}`;
+  const message = `set exactly one of ${names.join(", ")}`;
   return [{ severity: "error", path: `spec.stages[${index}]`, value: set.join(", "), message }];
 }
 

@@ -33,11 +33,12 @@ export const ONLY_TRUE: Rule = { rule: "self", message: "can only be true; leave
 
 export const oneKind = (kinds: readonly string[]): Rule => ({
   rule: `[${kinds.map((kind) => `has(self.${kind})`).join(", ")}].filter(present, present).size() == 1`,
-  message: `a stage sets exactly one of ${kinds.join(", ")}`,
+  message: `set exactly one of ${kinds.join(", ")}`,
 });
 
 export const UNIQUE_STAGES: Rule = {
-  rule: "self.all(stage, self.exists_one(other, other.name == stage.name))",
+  // Each name is looked up once: comparing stage with stage would look up n² of them.
+  rule: "[self.map(stage, stage.name)].all(names, names.all(name, names.exists_one(other, other == name)))",
   message: "stage names must be unique",
 };
 

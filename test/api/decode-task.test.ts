@@ -151,11 +151,11 @@ const MESSAGES: readonly (readonly [rule: string, spec: Json, ...issues: string[
     stage({ write: { key: "k" }, timeout: "soon" }),
     'error spec.stages[0].timeout="soon": must be a duration such as 300ms, 90s, 5m or 1h30m',
   ],
-  ["a stage of no kind", stage({}), "error spec.stages[0]=: a stage sets exactly one of write, wait"],
+  ["a stage of no kind", stage({}), "error spec.stages[0]=: set exactly one of write, wait"],
   [
     "a stage of two kinds",
     stage({ write: { key: "k" }, wait: { duration: "1s" } }),
-    "error spec.stages[0]=write, wait: a stage sets exactly one of write, wait",
+    "error spec.stages[0]=write, wait: set exactly one of write, wait",
   ],
   [
     "[R10] everything that is wrong, not only the first",

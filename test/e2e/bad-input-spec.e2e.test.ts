@@ -45,9 +45,9 @@ describe("[SEC-16] what the API server refuses, it refuses in words", () => {
     [
       "two kinds in one stage",
       () => ({ stages: [ROUTE(stand.namespace), { ...(NOTIFY as object), wait: { duration: "1s" } }] }),
-      /spec\.stages\[1\].*a stage sets exactly one of http, redis, verify, wait, approval/,
+      /spec\.stages: .*stage notify: set exactly one of http, redis, verify, wait, approval/,
     ],
-    ["no kind in a stage", () => ({ stages: [{ name: "empty" }] }), /spec\.stages\[0\].*a stage sets exactly one of/],
+    ["no kind in a stage", () => ({ stages: [{ name: "empty" }] }), /spec\.stages: .*stage empty: set exactly one of/],
     [
       "33 stages",
       () => ({ stages: Array.from({ length: 33 }, (_, i) => wait(`s${i}`)) }),
