@@ -115,6 +115,9 @@ export function hasComponent(layer: Layer, name: ComponentName): boolean {
   return layer === GLOBAL ? shared : services.includes(layer);
 }
 
+export const componentsOf = (layer: Layer): readonly ComponentName[] =>
+  COMPONENT_NAMES.filter((name) => hasComponent(layer, name));
+
 /** Whether a change of the path, such as `retry.maxRetries`, takes force without a restart. */
 export function isReloadable(name: ComponentName, path: string): boolean {
   return componentOf(name).reloadable.some((known) => lies(path, known));

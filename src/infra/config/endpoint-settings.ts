@@ -143,10 +143,11 @@ export type EndpointSettings = { readonly [P in Protocol]: Endpoint<P> }[Protoco
 export type HttpEndpoint = Endpoint<"http">;
 export type RedisEndpoint = Endpoint<"redis">;
 
-export const isProtocol = (text: unknown): text is Protocol =>
-  typeof text === "string" && Object.hasOwn(ENDPOINTS, text);
-
+type AnyEndpoint = (typeof ENDPOINTS)[Protocol];
 /** What `turnout/endpoints` holds. */
 export const endpointsSettings = z
-  .array(z.discriminatedUnion("protocol", Object.values(ENDPOINTS) as [(typeof ENDPOINTS)["http"], ...z.ZodObject[]]))
+  .array(z.discriminatedUnion("protocol", Object.values(ENDPOINTS) as [AnyEndpoint, ...AnyEndpoint[]]))
   .max(1024);
+
+export const isProtocol = (text: unknown): text is Protocol =>
+  typeof text === "string" && Object.hasOwn(ENDPOINTS, text);

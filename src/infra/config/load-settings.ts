@@ -1,8 +1,9 @@
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { decodeJson, type Json, type JsonObject } from "../../lib/json.ts";
-import { ENDPOINTS, type EndpointSettings, isProtocol, type Protocol } from "./endpoint-settings.ts";
+import { endpointProblems } from "./check-endpoints.ts";
 import { crossCheck } from "./cross-check.ts";
+import { type EndpointSettings, endpointsSettings } from "./endpoint-settings.ts";
 import { misses, type Problem, problemsOf } from "./problems.ts";
 import { operatorSettings, type OperatorSettings, type Settings } from "./settings.ts";
 
@@ -44,23 +45,9 @@ function checkOperator(raw: Json | undefined, problems: Problem[]): OperatorSett
 }
 
 function checkEndpoints(raw: Json | undefined, problems: Problem[]): readonly EndpointSettings[] {
-  if (!Array.isArray(raw)) {
-    problems.push(misses("endpoints", raw ?? null, "a list of endpoints"));
-    return [];
-  }
-  return raw.flatMap((item: Json, index) => checkEndpoint(item, `endpoints[${index}]`, problems));
-}
-
-function checkEndpoint(raw: Json, path: string, problems: Problem[]): EndpointSettings[] {
-  const protocol = isObject(raw) ? raw.protocol : undefined;
-  if (!isProtocol(protocol)) {
-    problems.push(misses(`${path}.protocol`, protocol ?? null, Object.keys(ENDPOINTS).join(", ")));
-    return [];
-  }
-  const schema = ENDPOINTS[protocol satisfies Protocol];
-  const result = schema.safeParse(raw);
-  if (result.success) return [result.data];
-  problems.push(...problemsOf(result.error, { path, raw, schema }));
+  const result = endpointsSettings.safeParse(raw);
+  if (result.success) return result.data;
+  problems.push(...endpointProblems(raw));
   return [];
 }
 

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { Json } from "../../lib/json.ts";
+import { nearest } from "../../lib/nearest.ts";
 
 /** One thing that is wrong with settings: where, what stands there, why not, what would do. */
 export interface Problem {
@@ -52,10 +53,8 @@ function flat(issue: z.core.$ZodIssue): z.core.$ZodIssue[] {
 }
 
 function unknownKey(place: string, key: string, known: ReadonlySet<string>): Problem {
-  const near = [...known]
-    .filter((candidate) => distance(candidate, key) <= 2)
-    .toSorted((a, b) => distance(a, key) - distance(b, key));
-  const hint = near[0] === undefined ? "" : `; did you mean ${near[0]}?`;
+  const near = nearest(key, known);
+  const hint = near === null ? "" : `; did you mean ${near}?`;
   return { path: `${place}.${key.slice(0, 64)}`, value: "", message: `is not a setting${hint}`, allowed: "" };
 }
 
@@ -99,9 +98,13 @@ function valueAt(raw: unknown, path: readonly PropertyKey[]): unknown {
   return here;
 }
 
-/** A secret belongs into a file or variable; one that was typed here must not travel on into a log. */
-function shown(path: string, value: unknown): string {
-  if (/\.(?:credentials|tls)\b/.test(path)) return "(hidden)";
+/** Fields that refer to secrets. One that was typed there instead of a reference must not travel on. */
+const SECRET_FIELD = /(?:^|\.)(?:credentials|tls|password|dsn|token|secret|bearer)\b/;
+export const holdsSecret = (path: string): boolean => SECRET_FIELD.test(path);
+
+/** The value for people: JSON, cut; hidden where a secret belongs. */
+export function shown(path: string, value: unknown): string {
+  if (holdsSecret(path)) return "(hidden)";
   const text = JSON.stringify(value) ?? "";
   return text.length > 120 ? `${text.slice(0, 117)}...` : text;
 }
@@ -119,19 +122,4 @@ function knownKeys(schema: z.ZodType): ReadonlySet<string> {
   };
   visit(z.toJSONSchema(schema, { io: "input", unrepresentable: "any" }));
   return found;
-}
-
-/** Levenshtein. Both texts are cut to 64 characters, so that it stays small. */
-function distance(left: string, right: string): number {
-  const [a, b] = [left.slice(0, 64), right.slice(0, 64)];
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i += 1) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j += 1) {
-      const swap = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(swap, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] ?? 0;
 }

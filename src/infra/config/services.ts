@@ -9,6 +9,8 @@ export type Service = (typeof SERVICES)[number];
 export const GLOBAL = "global";
 export type Layer = Service | typeof GLOBAL;
 
+export const LAYERS: readonly Layer[] = [GLOBAL, ...SERVICES];
+
 export const isEnvironment = (text: string): text is Environment => ENVIRONMENTS.some((known) => known === text);
 export const isService = (text: string): text is Service => SERVICES.some((known) => known === text);
 export const isLayer = (text: string): text is Layer => text === GLOBAL || isService(text);

@@ -1,5 +1,6 @@
 // metrics: every number that the operator shows, declared once. Feeding them is the business of whoever knows the fact.
 // Nothing here may be read to decide anything; no object names become labels.
+import { KIT_METRICS } from "./kit-metrics.ts";
 
 interface Declared {
   readonly help: string;
@@ -120,7 +121,27 @@ export const METRICS = {
     help: "Kubernetes Events that were not written.",
   },
   turnout_log_dropped_total: { kind: "counter", labels: [], help: "Log lines that were not written." },
-  infra_errors_total: { kind: "counter", labels: ["component", "type"], help: "Failures of components by type." },
+  turnout_config_applied_total: {
+    kind: "counter",
+    labels: ["component"],
+    help: "Changes of configuration that took force.",
+  },
+  turnout_config_rejected_total: {
+    kind: "counter",
+    labels: ["component"],
+    help: "Configurations that were refused; the last good one stays in force.",
+  },
+  turnout_config_degraded: {
+    kind: "gauge",
+    labels: ["component"],
+    help: "1 while the centre is not heard, or a newer value is refused.",
+  },
+  turnout_config_stale_seconds: {
+    kind: "gauge",
+    labels: ["component"],
+    help: "Time since the configuration centre was last heard; 0 while it is.",
+  },
+  ...KIT_METRICS,
 } as const satisfies Readonly<Record<string, Metric>>;
 
 type Named<K extends Metric["kind"]> = {
