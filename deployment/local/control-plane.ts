@@ -22,11 +22,15 @@ const NAMES = Object.keys(BINARIES) as ControlPlaneBinary[];
 
 /** Path of each server: from KUBEBUILDER_ASSETS, from the cache, or built into it. */
 export async function controlPlaneBinaries(machine: Machine): Promise<Readonly<Record<ControlPlaneBinary, string>>> {
-  const pins = await readPins();
   const found: Partial<Record<ControlPlaneBinary, string>> = {};
-  for (const name of NAMES)
-    found[name] = (await fromAssets(name, pins, machine)) ?? (await fromCache(name, pins, machine));
+  for (const name of NAMES) found[name] = await controlPlaneBinary(name, machine);
   return found as Record<ControlPlaneBinary, string>;
+}
+
+/** Path of one of them: etcd is the configuration centre's server as well. */
+export async function controlPlaneBinary(name: ControlPlaneBinary, machine: Machine): Promise<string> {
+  const pins = await readPins();
+  return (await fromAssets(name, pins, machine)) ?? (await fromCache(name, pins, machine));
 }
 
 export interface Pins {

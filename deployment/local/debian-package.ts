@@ -22,6 +22,10 @@ export interface Unpacked {
   readonly libraryPath: string;
 }
 
+/** What the variables of such a server's process need besides. */
+export const librariesOf = (libraryPath: string): Readonly<Record<string, string>> =>
+  libraryPath === "" ? {} : { LD_LIBRARY_PATH: libraryPath };
+
 /**
  * Fetches a package and those of its libraries that are not installed, and unpacks them into the cache: nothing is installed,
  * no service is started, no right is needed. apt checks the signatures.

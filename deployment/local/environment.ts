@@ -6,12 +6,13 @@ import { join, resolve } from "node:path";
 
 import { connectServers, openControl } from "./control.ts";
 import { freeSpace } from "./cache.ts";
+import type { Extra } from "./extras.ts";
 import { formatEnv, parseEnv } from "./env-file.ts";
 import { openMachine, type Print } from "./machine.ts";
 import { writePrivate } from "./private-file.ts";
 import { isDiskFull, PROBLEM } from "./problem.ts";
 import type { Server, ServerName } from "./server.ts";
-import { type Extra, startServers } from "./start-servers.ts";
+import { startServers } from "./start-servers.ts";
 import { claimStateDir, deleteStateDir, ENV_FILE, type StateDir } from "./state-dir.ts";
 
 export interface EnvironmentOptions {

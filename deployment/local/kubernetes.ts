@@ -2,6 +2,7 @@ import { join } from "node:path";
 
 import { seconds } from "../../src/lib/time.ts";
 import type { ControlPlaneBinary } from "./control-plane.ts";
+import { etcdServer } from "./etcd.ts";
 import type { Credentials } from "./identities.ts";
 import { answersHttp } from "./probe.ts";
 import type { ServerSpec } from "./server.ts";
@@ -23,25 +24,8 @@ export const etcdUrl = ({ ports }: KubernetesLayout): string => `http://127.0.0.
 /** The certificate that the API server makes for itself, which is its own authority. */
 export const apiServerCa = ({ stateDir }: KubernetesLayout): string => join(stateDir, "certs", "apiserver.crt");
 
-export function etcdSpec(layout: KubernetesLayout): ServerSpec {
-  const url = etcdUrl(layout);
-  const dataDir = join(layout.stateDir, "data", "etcd");
-  return {
-    ...common("etcd", layout),
-    dataDir,
-    // It waits 7 s for its clients' streams (measured); every write is on disk before it is answered.
-    endsWithin: seconds(1),
-    args: [
-      `--data-dir=${dataDir}`,
-      `--listen-client-urls=${url}`,
-      `--advertise-client-urls=${url}`,
-      // One member: the port is never called, so any free one does.
-      "--listen-peer-urls=http://127.0.0.1:0",
-      "--quota-backend-bytes=8589934592",
-      "--log-level=warn",
-    ],
-    isHealthy: () => answersHttp({ url: `${url}/health` }),
-  };
+export function etcdSpec({ stateDir, binaries, ports, env }: KubernetesLayout): ServerSpec {
+  return etcdServer({ name: "etcd", stateDir, file: binaries.etcd, port: ports.etcd, env });
 }
 
 export function apiServerSpec(layout: KubernetesLayout): ServerSpec {

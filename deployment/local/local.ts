@@ -8,26 +8,26 @@ import { localClock } from "./clock.ts";
 import { controlPlaneBinaries } from "./control-plane.ts";
 import { isDetached, onceAbandoned, startDetached, tell } from "./detach.ts";
 import { connectEnvironment, openEnvironment } from "./environment.ts";
+import { type Extra, EXTRA_SERVERS, EXTRAS } from "./extras.ts";
 import { kubectlAndHelm } from "./kubectl.ts";
 import { openMachine } from "./machine.ts";
 import { untilAborted, untilOrphaned } from "./orphan.ts";
 import { until } from "./poll.ts";
 import { EnvironmentProblem } from "./problem.ts";
 import { isAlive } from "./process-identity.ts";
-import { redisBinary } from "./redis.ts";
-import { EXTRAS, type Extra } from "./start-servers.ts";
+
 import { deleteStateDir, ENV_FILE, supervisorOf } from "./state-dir.ts";
 
 const USAGE = `Turnout's local environment: a Kubernetes control plane and the servers beside it, as processes of this machine.
 
-  npm run local -- up [--with redis] [--state DIR] [--audit] [--detach]
+  npm run local -- up [--with NAME,…] [--state DIR] [--audit] [--detach]
       starts it, writes DIR/env, prints it, stays until Ctrl-C or \`down\`; with --detach it returns once all is healthy
   npm run local -- status [--state DIR]      what runs, where, and its log
   npm run local -- down [--state DIR] [--wipe]
       stops it; --wipe deletes its data and logs too
-  npm run local -- prepare [--with redis]    builds and fetches what \`up\` needs, and starts nothing
+  npm run local -- prepare [--with NAME,…]   builds and fetches what \`up\` needs, and starts nothing
 
-DIR is .turnout/local unless given. \`set -a; . DIR/env; set +a\` makes kubectl and Turnout use it.
+NAME is one of ${EXTRAS.join(", ")}. DIR is .turnout/local unless given. \`set -a; . DIR/env; set +a\` makes kubectl and Turnout use it.
 `;
 
 const DEFAULT_STATE = join(import.meta.dirname, "..", "..", ".turnout", "local");
@@ -166,7 +166,7 @@ async function prepare({ with: extras }: Asked): Promise<number> {
   await using machine = await openMachine({ print: say });
   await kubectlAndHelm(machine);
   await controlPlaneBinaries(machine);
-  if (extras.includes("redis")) await redisBinary(machine);
+  for (const name of extras) await EXTRA_SERVERS[name].fetch(machine);
   return 0;
 }
 

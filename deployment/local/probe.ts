@@ -34,19 +34,23 @@ export async function answersHttp({ url, caFile, token }: HttpProbe): Promise<bo
   });
 }
 
-/** Whether Redis takes the password and answers PONG (RESP, inline commands). */
-export function answersRedis({
-  host,
-  port,
-  password,
-}: {
-  host: string;
-  port: number;
-  password: string;
-}): Promise<boolean> {
+interface Talk {
+  readonly host: string;
+  readonly port: number;
+  /** Sent as soon as the connection stands. */
+  readonly say: string | Buffer;
+  /** What all that came so far means; null: more has to come. */
+  readonly judge: (answer: Buffer) => boolean | null;
+}
+
+/** More than any of these answers has. */
+const MOST_ANSWER = 64 * 1024;
+
+/** Says one thing to a server and judges what it answers. */
+function talk({ host, port, say, judge }: Talk): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const socket = connect({ host, port, timeout: PROBE_MS });
-    let answer = "";
+    let answer = Buffer.alloc(0);
     const done = (isHealthy: boolean): void => {
       socket.destroy();
       resolve(isHealthy);
@@ -54,11 +58,44 @@ export function answersRedis({
     socket.on("error", reject);
     socket.on("timeout", () => done(false));
     socket.on("close", () => done(false));
-    socket.on("connect", () => socket.write(`${password === "" ? "" : `AUTH ${password}\r\n`}PING\r\n`));
+    socket.on("connect", () => socket.write(say));
     socket.on("data", (bytes) => {
-      answer += bytes.toString("latin1");
-      if (/^\+PONG\r$/m.test(answer)) done(true);
-      else if (answer.includes("-")) done(false);
+      answer = Buffer.concat([answer, bytes]);
+      const verdict = answer.length > MOST_ANSWER ? false : judge(answer);
+      if (verdict !== null) done(verdict);
     });
   });
+}
+
+interface At {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Whether Redis takes the password and answers PONG (RESP, inline commands). */
+export function answersRedis({ host, port, password }: At & { readonly password: string }): Promise<boolean> {
+  const say = `${password === "" ? "" : `AUTH ${password}\r\n`}PING\r\n`;
+  const judge = (answer: Buffer): boolean | null => {
+    const text = answer.toString("latin1");
+    if (/^\+PONG\r$/m.test(text)) return true;
+    return text.includes("-") ? false : null;
+  };
+  return talk({ host, port, say, judge });
+}
+
+/** The server speaks first: a handshake (protocol 10), or an error packet (0xff). MySQL internals, "Protocol::Handshake". */
+export function answersMysql(at: At): Promise<boolean> {
+  return talk({ ...at, say: "", judge: (answer) => (answer.length < 5 ? null : answer[4] === 10) });
+}
+
+/** Metadata request, version 1, for no topic (Kafka protocol guide): an answer that names a broker. */
+export function answersKafka(at: At): Promise<boolean> {
+  const request = Buffer.alloc(18);
+  request.writeInt32BE(14, 0);
+  request.writeInt16BE(3, 4);
+  request.writeInt16BE(1, 6);
+  request.writeInt32BE(1, 8);
+  request.writeInt16BE(-1, 12);
+  request.writeInt32BE(0, 14);
+  return talk({ ...at, say: request, judge: (answer) => (answer.length < 12 ? null : answer.readInt32BE(8) > 0) });
 }

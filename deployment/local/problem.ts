@@ -79,7 +79,9 @@ export const PROBLEM = {
     ),
 
   namedSilent: ({ variable, address }: { variable: string; address: string }) =>
-    says(`${variable} names ${address}, which does not answer with that password. Correct the variable or unset it.`),
+    says(
+      `${variable} names ${address}, which does not answer to what the variable says. Correct the variable or unset it.`,
+    ),
 
   noKubectl: ({ why }: { why: string }) =>
     says(

@@ -2,7 +2,8 @@ import { join } from "node:path";
 
 import { seconds } from "../../src/lib/time.ts";
 import { onPath, run } from "./command.ts";
-import { unpackedDebian, type Unpacked } from "./debian-package.ts";
+import { librariesOf, unpackedDebian, type Unpacked } from "./debian-package.ts";
+import type { ExtraServer } from "./extra.ts";
 import type { Machine } from "./machine.ts";
 import { makePrivateFolder, writePrivate } from "./private-file.ts";
 import { PROBLEM } from "./problem.ts";
@@ -11,7 +12,7 @@ import type { ServerSpec } from "./server.ts";
 import { isAtLeast } from "./version.ts";
 
 /** Names a running Redis to use instead: `redis://:PASSWORD@HOST:PORT`. */
-export const REDIS_VARIABLE = "TURNOUT_LOCAL_REDIS_URL";
+const REDIS_VARIABLE = "TURNOUT_LOCAL_REDIS_URL";
 
 /** The first that takes `set-proc-title`. */
 const OLDEST = "6.2";
@@ -25,8 +26,31 @@ export async function redisBinary(machine: Machine): Promise<Unpacked> {
   return unpackedDebian({ command: "redis-server", debian: "redis-server", variable: REDIS_VARIABLE }, machine);
 }
 
+export const redis: ExtraServer = {
+  fetch: redisBinary,
+  async prepare({ stateDir, env, port }, machine) {
+    const named = await namedRedis(machine);
+    if (named !== null) return { spec: null, env: await redisEnv(stateDir, named) };
+    const number = await port();
+    const password = machine.rng.id() + machine.rng.id();
+    const spec = await redisSpec({ stateDir, binary: await redisBinary(machine), port: number, password, env });
+    return { spec, env: await redisEnv(stateDir, { address: spec.address, password }) };
+  },
+};
+
+async function redisEnv(stateDir: string, access: RedisAccess): Promise<Record<string, string>> {
+  const passwordFile = join(stateDir, "secrets", "redis-password");
+  await writePrivate(passwordFile, `${access.password}\n`);
+  return {
+    REDIS_URL: redisUrl(access),
+    REDIS_ADDRESS: access.address,
+    REDIS_PASSWORD: access.password,
+    REDIS_PASSWORD_FILE: passwordFile,
+  };
+}
+
 /** The Redis that the variable names, once it has answered; null where it names none. */
-export async function namedRedis({ variables }: Pick<Machine, "variables">): Promise<RedisAccess | null> {
+async function namedRedis({ variables }: Pick<Machine, "variables">): Promise<RedisAccess | null> {
   const url = variables[REDIS_VARIABLE];
   if (!url) return null;
   const { hostname: host, port, password: encoded } = new URL(url);
@@ -36,15 +60,14 @@ export async function namedRedis({ variables }: Pick<Machine, "variables">): Pro
   return { address: `${host}:${port || 6379}`, password };
 }
 
-export interface RedisAccess {
+interface RedisAccess {
   readonly address: string;
   readonly password: string;
 }
 
-export const redisUrl = ({ address, password }: RedisAccess): string =>
-  `redis://:${encodeURIComponent(password)}@${address}`;
+const redisUrl = ({ address, password }: RedisAccess): string => `redis://:${encodeURIComponent(password)}@${address}`;
 
-export interface RedisLayout {
+interface RedisLayout {
   readonly stateDir: string;
   readonly binary: Unpacked;
   readonly port: number;
@@ -53,7 +76,7 @@ export interface RedisLayout {
 }
 
 /** Writes its settings, the password among them: none is ever an argument (SEC-49). */
-export async function redisSpec({ stateDir, binary, port, password, env }: RedisLayout): Promise<ServerSpec> {
+async function redisSpec({ stateDir, binary, port, password, env }: RedisLayout): Promise<ServerSpec> {
   const dataDir = join(stateDir, "data", "redis");
   await makePrivateFolder(dataDir);
   const settings = join(stateDir, "secrets", "redis.conf");
@@ -77,7 +100,7 @@ export async function redisSpec({ stateDir, binary, port, password, env }: Redis
     address: `127.0.0.1:${port}`,
     file: binary.file,
     args: [settings],
-    env: { ...env, ...(binary.libraryPath === "" ? {} : { LD_LIBRARY_PATH: binary.libraryPath }) },
+    env: { ...env, ...librariesOf(binary.libraryPath) },
     logFile: join(stateDir, "logs", "redis.log"),
     dataDir,
     endsWithin: seconds(10),

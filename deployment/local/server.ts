@@ -10,7 +10,16 @@ import { PollTimeoutError, until } from "./poll.ts";
 import { freeSpace } from "./cache.ts";
 import { isDiskFull, PROBLEM } from "./problem.ts";
 
-export const SERVER_NAMES = ["etcd", "kube-apiserver", "kube-controller-manager", "redis"] as const;
+export const SERVER_NAMES = [
+  "etcd",
+  "kube-apiserver",
+  "kube-controller-manager",
+  "redis",
+  "etcd-centre",
+  "mariadb",
+  "kafka",
+  "prometheus",
+] as const;
 export type ServerName = (typeof SERVER_NAMES)[number];
 
 export interface ServerSpec {

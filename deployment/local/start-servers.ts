@@ -4,6 +4,8 @@ import { join } from "node:path";
 import { applyAs } from "./apply.ts";
 import { controlPlaneBinaries } from "./control-plane.ts";
 import { freeSpace } from "./cache.ts";
+import type { Place } from "./extra.ts";
+import { type Extra, EXTRA_SERVERS } from "./extras.ts";
 import { createCredentials, type Credentials, writeKubeconfigs } from "./identities.ts";
 import { kubectlAndHelm } from "./kubectl.ts";
 import {
@@ -17,14 +19,9 @@ import {
 } from "./kubernetes.ts";
 import type { Machine } from "./machine.ts";
 import { reservePort } from "./ports.ts";
-import { makePrivateFolder, writePrivate } from "./private-file.ts";
+import { makePrivateFolder } from "./private-file.ts";
 import { PROBLEM } from "./problem.ts";
-import { namedRedis, type RedisAccess, redisBinary, redisSpec, redisUrl } from "./redis.ts";
 import { LocalServer, type Server, type ServerSpec } from "./server.ts";
-
-/** Servers that an environment has on demand. */
-export const EXTRAS = ["redis"] as const;
-export type Extra = (typeof EXTRAS)[number];
 
 export interface Wanted {
   readonly stateDir: string;
@@ -56,16 +53,9 @@ export async function startServers(wanted: Wanted, machine: Machine, atEnd: Asyn
   const launch = launcher(wanted, machine, atEnd);
   const env = serverVariables(stateDir, machine);
   const tools = await kubectlAndHelm(machine);
-  const redis = wanted.with.includes("redis")
-    ? await prepareRedis(stateDir, env, { machine, port: launch.port })
-    : null;
-  const beside = async (): Promise<void> => (redis?.spec ? launch.start(redis.spec) : undefined);
-  const given = {
-    TURNOUT_STATE: stateDir,
-    KUBECTL: tools.kubectl,
-    HELM: tools.helm,
-    ...(redis === null ? {} : await redisEnv(stateDir, redis.access)),
-  };
+  const extras = await prepareExtras(wanted.with, { stateDir, env, port: launch.port }, machine);
+  const beside = (): Promise<void> => together(extras.specs.map((spec) => launch.start(spec)));
+  const given = { TURNOUT_STATE: stateDir, KUBECTL: tools.kubectl, HELM: tools.helm, ...extras.env };
   if (wanted.controlPlane === false) {
     await beside();
     return { servers: launch.servers, env: given };
@@ -147,35 +137,20 @@ function serverVariables(stateDir: string, { variables }: Machine): Readonly<Rec
   return { PATH, HOME: stateDir, TMPDIR: stateDir, ...(TURNOUT_RUN === undefined ? {} : { TURNOUT_RUN }) };
 }
 
-interface PreparedRedis {
-  /** Null where a running one is used. */
-  readonly spec: ServerSpec | null;
-  readonly access: RedisAccess;
+interface PreparedExtras {
+  readonly specs: readonly ServerSpec[];
+  readonly env: Readonly<Record<string, string>>;
 }
 
-async function prepareRedis(
-  stateDir: string,
-  env: Readonly<Record<string, string>>,
-  { machine, port }: { machine: Machine; port: Launcher["port"] },
-): Promise<PreparedRedis> {
-  const named = await namedRedis(machine);
-  if (named !== null) return { spec: null, access: named };
-  const number = await port();
-  const password = machine.rng.id() + machine.rng.id();
-  const binary = await redisBinary(machine);
-  const spec = await redisSpec({ stateDir, binary, port: number, password, env });
-  return { spec, access: { address: spec.address, password } };
-}
-
-async function redisEnv(stateDir: string, access: RedisAccess): Promise<Record<string, string>> {
-  const passwordFile = join(stateDir, "secrets", "redis-password");
-  await writePrivate(passwordFile, `${access.password}\n`);
-  return {
-    REDIS_URL: redisUrl(access),
-    REDIS_ADDRESS: access.address,
-    REDIS_PASSWORD: access.password,
-    REDIS_PASSWORD_FILE: passwordFile,
-  };
+async function prepareExtras(names: readonly Extra[], place: Place, machine: Machine): Promise<PreparedExtras> {
+  const specs: ServerSpec[] = [];
+  let env: Readonly<Record<string, string>> = {};
+  for (const name of new Set(names)) {
+    const prepared = await EXTRA_SERVERS[name].prepare(place, machine);
+    if (prepared.spec !== null) specs.push(prepared.spec);
+    env = { ...env, ...prepared.env };
+  }
+  return { specs, env };
 }
 
 function kubernetesEnv(layout: KubernetesLayout): Record<string, string> {

@@ -12,7 +12,7 @@ const SUPERVISOR = "supervisor.json";
 export const ENV_FILE = "env";
 export const CONTROL_SOCKET = "control.sock";
 /** Files that exist only while the environment runs. */
-const RUNTIME_FILES = [ENV_FILE, CONTROL_SOCKET, SUPERVISOR, "secrets", "certs"];
+const RUNTIME_FILES = [ENV_FILE, CONTROL_SOCKET, "mariadb.sock", SUPERVISOR, "secrets", "certs"];
 /** sun_path of unix(7), with its end mark. */
 const LONGEST_SOCKET_PATH = 107;
 

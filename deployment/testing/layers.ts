@@ -100,7 +100,7 @@ async function modelLayer(run: TestRun): Promise<Tally> {
 
 async function environmentLayer({ machine, atEnd, variables }: TestRun): Promise<Tally> {
   const environment = await openEnvironment({
-    with: ["redis"],
+    with: ["redis", "etcd", "mariadb", "kafka"],
     audit: true,
     print: machine.print,
     signal: machine.signal,

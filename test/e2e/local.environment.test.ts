@@ -149,6 +149,9 @@ describe("the servers", () => {
       ["etcd", true],
       ["kube-apiserver", true],
       ["redis", true],
+      ["etcd-centre", true],
+      ["mariadb", true],
+      ["kafka", true],
       ["kube-controller-manager", true],
     ]);
     expect(new Set(seen.flatMap(({ addresses }) => addresses))).toEqual(new Set(["127.0.0.1"]));

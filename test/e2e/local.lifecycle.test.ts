@@ -150,7 +150,11 @@ describe("what is refused, with the way out", () => {
   });
 
   const MISTAKES = [
-    ["an unknown server", ["up", "--with", "kafka9"], "--with kafka9: there is only redis"],
+    [
+      "an unknown server",
+      ["up", "--with", "kafka9"],
+      "--with kafka9: there is only redis, etcd, mariadb, kafka, prometheus",
+    ],
     ["an unknown option", ["up", "--stat", "x"], "Unknown option '--stat'"],
     ["an unknown command", ["upp"], "npm run local -- up"],
     ["no command", [], "npm run local -- up"],

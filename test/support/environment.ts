@@ -19,7 +19,11 @@ export default async function setUp(project: TestProject): Promise<() => Promise
     project.provide("env", parseEnv(await readFile(given, "utf8")));
     return async () => {};
   }
-  const environment = await openEnvironment({ with: ["redis"], audit: true, print: (line) => console.error(line) });
+  const environment = await openEnvironment({
+    with: ["redis", "etcd", "mariadb", "kafka"],
+    audit: true,
+    print: (line) => console.error(line),
+  });
   project.provide("env", environment.env);
   return () => environment.close();
 }
