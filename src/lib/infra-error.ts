@@ -43,5 +43,8 @@ export class InfraError extends Error {
 export function infraErrorOf(component: string, error: unknown): InfraError {
   if (error instanceof InfraError) return error;
   const message = `${component} failed in a way that it does not know; see its log`;
-  return new InfraError({ component, type: "INTERNAL", code: "Unclassified", message, retryable: false }, { cause: error });
+  return new InfraError(
+    { component, type: "INTERNAL", code: "Unclassified", message, retryable: false },
+    { cause: error },
+  );
 }

@@ -10,6 +10,8 @@ export interface KeyValue {
   readonly revision: number;
   /** 1 for the first value since the key was created. */
   readonly version: number;
+  /** The stored bytes are no UTF-8: `value` shows them with U+FFFD and must not be used as a value. */
+  readonly damaged?: true;
 }
 
 /** Keys and values as they were at one revision. */
@@ -19,14 +21,7 @@ export interface Listing {
 }
 
 export type Change =
-  | {
-      readonly kind: "put";
-      readonly key: string;
-      readonly value: string;
-      readonly revision: number;
-      readonly version: number;
-    }
-  | { readonly kind: "delete"; readonly key: string; readonly revision: number };
+  (KeyValue & { readonly kind: "put" }) | { readonly kind: "delete"; readonly key: string; readonly revision: number };
 
 /** All changes of one revision, in the order of the store. */
 export interface ChangeSet {
@@ -76,12 +71,7 @@ export interface Centre {
   /** Whether there was something to delete. */
   delete(key: string, signal?: AbortSignal): Promise<boolean>;
   /** Writes (or, with null, deletes) only if the key still stands at the revision; 0: only if it does not exist. */
-  compareAndSet(
-    key: string,
-    expected: number,
-    value: string | null,
-    signal?: AbortSignal,
-  ): Promise<Committed>;
+  compareAndSet(key: string, expected: number, value: string | null, signal?: AbortSignal): Promise<Committed>;
   /** @throws InfraError VALIDATION `TooManyOperations` for more than {@link MOST_OPERATIONS}. */
   commit(transaction: Transaction, signal?: AbortSignal): Promise<Committed>;
   /**
@@ -123,13 +113,17 @@ export interface Lock extends AsyncDisposable {
   readonly fence: number;
   /** Aborted before the lease can end, so before anybody else can hold the lock. */
   readonly lost: AbortSignal;
+  /** Whether the lease can still be ours, by the monotonic clock: also right after the process was stopped for a while. */
+  held(): boolean;
   release(): Promise<void>;
 }
 
 export interface InstanceId extends AsyncDisposable {
   /** The lowest number, from 0, that no living process of the group holds. */
   readonly id: number;
+  /** Aborted before anybody else can get the number. */
   readonly lost: AbortSignal;
+  held(): boolean;
   release(): Promise<void>;
 }
 

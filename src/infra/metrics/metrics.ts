@@ -1,6 +1,6 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import { FAILURES, type FailureType, type Fault } from "../../lib/failures.ts";
-import type { InfraErrorType } from "../../lib/infra-error.ts";
+import type { InfraErrorType, InfraFailure } from "../../lib/infra-error.ts";
 import { never } from "../../lib/never.ts";
 import {
   type CounterName,
@@ -19,6 +19,8 @@ export interface Metrics {
   set<N extends GaugeName>(name: N, labels: Labels<N>, value: number): void;
   /** `infra_errors_total` of this component, with the type that the failure catalogue gives the code. */
   failed(component: string, fault: Fault): void;
+  /** `infra_errors_total` for what a component of the kit threw. */
+  infraFailed(error: Pick<InfraFailure, "component" | "type">): void;
   /** Prometheus text format. */
   text(): Promise<string>;
   /** Called before each scrape, to set gauges that are read rather than kept. */
@@ -55,6 +57,7 @@ export const noMetrics: Metrics = {
   observe: () => undefined,
   set: () => undefined,
   failed: () => undefined,
+  infraFailed: () => undefined,
   text: () => Promise.resolve(""),
   onScrape: () => undefined,
 };
@@ -81,6 +84,7 @@ export function openMetrics({ values = {} }: MetricsOptions = {}): Metrics {
     set: (name, labels, value) => apply(name, labels, value),
     failed: (component, { code }) =>
       apply("infra_errors_total", { component, type: ERROR_TYPE[FAILURES[code].type] }, 1),
+    infraFailed: ({ component, type }) => apply("infra_errors_total", { component, type }, 1),
     text: async () => {
       for (const fill of fills) fill();
       return registry.metrics();

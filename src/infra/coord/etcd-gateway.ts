@@ -1,0 +1,347 @@
+import { type buildConnector, Pool } from "undici";
+import { type Backoff, backoffAfter } from "../../lib/backoff.ts";
+import { untilAborted, withDeadline } from "../../lib/deadline.ts";
+import { InfraError } from "../../lib/infra-error.ts";
+import { decodeJson, type JsonObject } from "../../lib/json.ts";
+import { openLineCutter } from "../../lib/line-cutter.ts";
+import type { Clock, Rng } from "../../lib/seams.ts";
+import { type Millis, millisOf, seconds } from "../../lib/time.ts";
+import type { Connection } from "../egress/connect.ts";
+import type { Metrics } from "../metrics/metrics.ts";
+import { codeOfStatus, coordError, isCoordError } from "./etcd-failures.ts";
+import { numberOf, objectOf } from "./etcd-wire.ts";
+
+/** Opens one guarded socket to `host:port`, secured where the settings say so. */
+export type Dial = (address: string, signal: AbortSignal) => Promise<Connection>;
+
+export interface Credentials {
+  readonly username: string;
+  readonly password: string;
+}
+
+export interface GatewayDeps {
+  /** `host:port`, at least one; asked in turn. */
+  readonly endpoints: readonly string[];
+  /** Bound of one call, all its tries included. */
+  readonly timeout: Millis;
+  /** A try asks every address once; further ones after waits with full jitter. */
+  readonly retry: Backoff & { readonly maxRetries: number };
+  /** Read anew at each log-in; null where the cluster asks for none. */
+  readonly credentials: (() => Promise<Credentials>) | null;
+  readonly dial: Dial;
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly metrics?: Metrics;
+}
+
+export interface CallOptions {
+  /** Whether it may be sent again when nobody knows what became of it. */
+  readonly repeatable: boolean;
+  readonly signal?: AbortSignal | undefined;
+}
+
+const JSON_LIMITS = { depth: 16, keys: 2_000_000 };
+/** A page of the largest values that etcd takes (1.5 MiB each, a third more as base64). */
+const LARGEST_ANSWER = 64 * 1024 * 1024;
+
+/** A refused log-in or a token that etcd no longer knows. */
+class TokenStale extends Error {}
+
+/** etcd's JSON gateway over keep-alive connections: one address at a time, the next one when it fails. */
+export class Gateway {
+  readonly #deps: GatewayDeps;
+  readonly #pools = new Map<string, Pool>();
+  readonly #closed = new AbortController();
+  #turn = 0;
+  #token: Promise<string> | null = null;
+
+  constructor(deps: GatewayDeps) {
+    this.#deps = deps;
+  }
+
+  /** One request, one answer. @throws InfraError, or the signal's reason. */
+  async call(
+    path: string,
+    body: JsonObject,
+    { repeatable, signal = this.#closed.signal }: CallOptions,
+  ): Promise<JsonObject> {
+    const { clock, timeout } = this.#deps;
+    const either = AbortSignal.any([signal, this.#closed.signal]);
+    try {
+      return await withDeadline({ clock, timeout, signal: either }, (ended) =>
+        this.#tries((address) => this.#once({ address, path, body, repeatable }, ended), { repeatable, ended }),
+      );
+    } catch (error) {
+      if (this.#closed.signal.aborted) throw coordError("Closed", path);
+      signal.throwIfAborted();
+      throw this.#counted(error, path);
+    }
+  }
+
+  /**
+   * One request, a stream of answers until the other side or the signal ends it. The first answer is there when this resolves.
+   * @throws InfraError, or the signal's reason
+   */
+  async stream(path: string, body: JsonObject, signal: AbortSignal): Promise<AsyncGenerator<JsonObject, void>> {
+    const either = AbortSignal.any([signal, this.#closed.signal]);
+    try {
+      return await this.#allAddresses((address) => this.#openStream({ address, path, body }, either), true);
+    } catch (error) {
+      if (this.#closed.signal.aborted) throw coordError("Closed", path);
+      signal.throwIfAborted();
+      throw this.#counted(error, path);
+    }
+  }
+
+  /** The next call goes to the next address. */
+  turnAway(): void {
+    this.#turn += 1;
+  }
+
+  async close(): Promise<void> {
+    this.#closed.abort();
+    await Promise.all([...this.#pools.values()].map((pool) => pool.destroy()));
+  }
+
+  #counted(error: unknown, path: string): InfraError {
+    const known = error instanceof InfraError ? error : coordError("AnswerLost", path, error);
+    this.#deps.metrics?.infraFailed(known);
+    return known;
+  }
+
+  async #tries<T>(once: (address: string) => Promise<T>, { repeatable, ended }: Trying): Promise<T> {
+    const { retry, clock, rng } = this.#deps;
+    for (let failures = 1; ; failures += 1) {
+      try {
+        return await this.#allAddresses(once, repeatable);
+      } catch (error) {
+        if (failures > retry.maxRetries || ended.aborted || !isWorthAnother(error, repeatable)) throw error;
+        await clock.sleep(backoffAfter(failures, retry, rng.float()), ended).catch(() => undefined);
+        if (ended.aborted) throw error;
+      }
+    }
+  }
+
+  /** Each address once, from the one that answered last; one more where only the token had to be renewed. */
+  async #allAddresses<T>(once: (address: string) => Promise<T>, repeatable: boolean): Promise<T> {
+    const { endpoints } = this.#deps;
+    let last: unknown = null;
+    let renewed = false;
+    for (let attempt = 0; attempt < endpoints.length + Number(renewed); attempt += 1) {
+      try {
+        return await once(endpoints[this.#turn % endpoints.length] ?? "");
+      } catch (error) {
+        last = error;
+        if (error instanceof TokenStale) {
+          this.#token = null;
+          if (renewed) throw coordError("AuthRefused", "log-in");
+          renewed = true;
+          continue;
+        }
+        if (!isWorthAnother(error, repeatable)) throw error;
+        this.turnAway();
+      }
+    }
+    throw last;
+  }
+
+  async #once(
+    { address, path, body, repeatable }: Asked & { readonly repeatable: boolean },
+    ended: AbortSignal,
+  ): Promise<JsonObject> {
+    const headers = await this.#headers(address, ended);
+    let sent = false;
+    try {
+      const response = await this.#pool(address).request({
+        method: "POST",
+        path,
+        headers,
+        body: JSON.stringify(body),
+        signal: ended,
+      });
+      sent = true;
+      const text = await textOf(response.body as AsyncIterable<Uint8Array>);
+      return answerOf(response.statusCode, text, path);
+    } catch (error) {
+      if (error instanceof InfraError || error instanceof TokenStale) throw error;
+      if (ended.aborted && repeatable) throw coordError(sent ? "TimedOut" : "ConnectFailed", address, error);
+      throw coordError("AnswerLost", address, error);
+    }
+  }
+
+  async #openStream({ address, path, body }: Asked, signal: AbortSignal): Promise<AsyncGenerator<JsonObject, void>> {
+    const { clock } = this.#deps;
+    const ended = new AbortController();
+    const either = AbortSignal.any([signal, ended.signal]);
+    const headers = await this.#headers(address, either);
+    try {
+      const first = await withDeadline({ clock, timeout: FIRST_ANSWER, signal: either }, async (late) => {
+        const asked = this.#pool(address).request({
+          method: "POST",
+          path,
+          headers,
+          body: JSON.stringify(body),
+          signal: either,
+        });
+        asked.catch(() => undefined);
+        const response = await untilAborted(asked, late);
+        const answers = answersOf(response.body as AsyncIterable<Uint8Array>, path);
+        if (response.statusCode !== 200)
+          answerOf(
+            response.statusCode,
+            await untilAborted(textOf(response.body as AsyncIterable<Uint8Array>), late),
+            path,
+          );
+        const head = await untilAborted(answers.next(), late);
+        if (head.done === true) throw coordError("BadAnswer", address);
+        return { head: head.value, answers };
+      });
+      return following(first.head, first.answers, ended);
+    } catch (error) {
+      ended.abort();
+      if (error instanceof InfraError || error instanceof TokenStale) throw error;
+      throw coordError("ConnectFailed", address, error);
+    }
+  }
+
+  async #headers(address: string, signal: AbortSignal): Promise<Record<string, string>> {
+    const common = { "content-type": "application/json" };
+    if (this.#deps.credentials === null) return common;
+    this.#token ??= this.#logIn(address, signal);
+    try {
+      return { ...common, authorization: await this.#token };
+    } catch (error) {
+      this.#token = null;
+      throw error;
+    }
+  }
+
+  async #logIn(address: string, signal: AbortSignal): Promise<string> {
+    const { username: name, password } = (await this.#deps.credentials?.()) ?? { username: "", password: "" };
+    const path = "/v3/auth/authenticate";
+    try {
+      const response = await this.#pool(address).request({
+        method: "POST",
+        path,
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ name, password }),
+        signal,
+      });
+      const answer = answerOf(response.statusCode, await textOf(response.body as AsyncIterable<Uint8Array>), path);
+      const { token } = answer;
+      if (typeof token !== "string" || !/^[\x21-\x7e]{1,4096}$/.test(token)) throw coordError("BadAnswer", address);
+      return token;
+    } catch (error) {
+      if (error instanceof TokenStale) throw coordError("AuthRefused", address);
+      throw error instanceof InfraError ? error : coordError("ConnectFailed", address, error);
+    }
+  }
+
+  async #open(address: string, opened: Opened): Promise<void> {
+    try {
+      const dialled = await this.#deps.dial(address, this.#closed.signal);
+      if (dialled.ok) opened(null, dialled.socket);
+      else opened(coordError(dialled.fault.code === "TlsFailed" ? "TlsFailed" : "ConnectFailed", address), null);
+    } catch (error) {
+      opened(coordError("ConnectFailed", address, error), null);
+    }
+  }
+
+  #pool(address: string): Pool {
+    const known = this.#pools.get(address);
+    if (known !== undefined) return known;
+    const pool = new Pool(`http://${address}`, {
+      allowH2: false,
+      pipelining: 1,
+      headersTimeout: 0,
+      bodyTimeout: 0,
+      keepAliveTimeout: IDLE,
+      connections: MOST_CONNECTIONS,
+      connect: (_options, opened) => {
+        void this.#open(address, opened);
+      },
+    });
+    this.#pools.set(address, pool);
+    return pool;
+  }
+}
+
+type Opened = Parameters<buildConnector.connector>[1];
+
+interface Trying {
+  readonly repeatable: boolean;
+  readonly ended: AbortSignal;
+}
+
+interface Asked {
+  readonly address: string;
+  readonly path: string;
+  readonly body: JsonObject;
+}
+
+/** A link that is only slow must not hold up the next address for long. */
+const FIRST_ANSWER: Millis = seconds(2);
+const IDLE = millisOf(10_000);
+/** Watches hold one each; calls wait for a free one. */
+const MOST_CONNECTIONS = 256;
+
+function isWorthAnother(error: unknown, repeatable: boolean): boolean {
+  if (isCoordError(error, "ConnectFailed", "Unavailable")) return true;
+  return repeatable && isCoordError(error, "AnswerLost", "BadAnswer");
+}
+
+async function textOf(body: AsyncIterable<Uint8Array>): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of body) {
+    bytes += chunk.byteLength;
+    if (bytes > LARGEST_ANSWER) throw coordError("BadAnswer", "larger than 64 MiB");
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+function jsonOf(text: string, path: string): JsonObject {
+  const decoded = decodeJson(text, JSON_LIMITS);
+  if (!decoded.ok) throw coordError("BadAnswer", path);
+  return objectOf(decoded.value);
+}
+
+function answerOf(status: number, text: string, path: string): JsonObject {
+  if (status === 200) return jsonOf(text, path);
+  const decoded = decodeJson(text, JSON_LIMITS);
+  if (!decoded.ok) throw coordError("BadAnswer", `${path} answered ${status}`);
+  throw failureOf(objectOf(decoded.value), path);
+}
+
+/** `{code, message}` of a call, or `{grpc_code, message}` inside a stream. */
+function failureOf(said: JsonObject, path: string): Error {
+  const { message } = said;
+  const status = numberOf(said["code"] ?? said["grpc_code"], path);
+  const code = codeOfStatus(status, typeof message === "string" ? message : "");
+  return code === "TokenStale" ? new TokenStale() : coordError(code, path);
+}
+
+async function* answersOf(body: AsyncIterable<Uint8Array>, path: string): AsyncGenerator<JsonObject, void> {
+  const lines = openLineCutter(LARGEST_ANSWER);
+  for await (const chunk of body) {
+    for (const line of lines.push(chunk)) {
+      const said = jsonOf(Buffer.from(line).toString("utf8"), path);
+      if (said["error"] !== undefined) throw failureOf(objectOf(said["error"]), path);
+      yield objectOf(said["result"]);
+    }
+  }
+}
+
+async function* following(
+  head: JsonObject,
+  answers: AsyncGenerator<JsonObject, void>,
+  ended: AbortController,
+): AsyncGenerator<JsonObject, void> {
+  try {
+    yield head;
+    yield* answers;
+  } finally {
+    ended.abort();
+  }
+}
