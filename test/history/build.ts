@@ -61,6 +61,7 @@ const STATUS: StatusSeen = {
   stages: [],
   waiting: null,
   abandoned: false,
+  times: [],
   commands: {},
   conditions: {},
 };

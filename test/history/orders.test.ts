@@ -127,6 +127,7 @@ proves("steps", {
       begun().claim("route").stage("route", { state: "Failed", claim: null }).stage("route", { state: "Pending" }),
     ],
     ["S5", "entries changed places", forward().say({ stages: forward().status().stages.toReversed() })],
+    ["S5", "history goes back in time", forward().say({ times: [1000, 3000, 2000] })],
     ["S5", "the plan changed", begun().claim("route").say({ plan: "another plan" })],
     [
       "S5",

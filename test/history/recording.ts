@@ -40,6 +40,8 @@ export interface StatusSeen {
   readonly stages: readonly StageSeen[];
   readonly waiting: { readonly reason: string; readonly unblock: string } | null;
   readonly abandoned: boolean;
+  /** Of the transitions in `history`, in their order. */
+  readonly times: readonly number[];
   readonly commands: Readonly<Record<string, string>>;
   /** Condition → `True/Reason`. */
   readonly conditions: Readonly<Record<string, string>>;

@@ -20,6 +20,8 @@ function step(before: TaskVersion, after: TaskVersion): readonly Violation[] {
   for (const { stage } of claims)
     if (stage.seq <= was.seq) wrong.push(at("S5", `the claim of ${stage.name} has seq ${stage.seq} after ${was.seq}`));
   if (was.plan !== null && is.plan !== was.plan) wrong.push(at("S5", "the frozen plan changed"));
+  if (is.times.some((time, i) => !(time >= (is.times[i - 1] ?? 0))))
+    wrong.push(at("S5", `history goes back in time: ${is.times.map((time) => time % 100_000).join(" ")}`));
   const names = is.stages.map(({ name }) => name);
   if (was.stages.some(({ name }, i) => names[i] !== name)) wrong.push(at("S5", "entries were moved or taken out"));
   for (const old of was.stages) {

@@ -114,6 +114,7 @@ function statusSeen({ status: raw }: KubeObject): StatusSeen | null {
     stages: list(status["stages"]).map(stageSeen),
     waiting: waiting === null ? null : { reason: text(waiting["reason"]), unblock: text(waiting["unblock"]) },
     abandoned: status["abandoned"] !== undefined,
+    times: list(status["history"]).map((one) => time(fields(one)["at"]) ?? Number.NaN),
     commands: mapped(status["commands"], (one) =>
       `${text(fields(one)["result"])} ${text(fields(one)["reason"])}`.trim(),
     ),
