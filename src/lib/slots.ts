@@ -2,7 +2,7 @@
 export class Slots {
   #held = 0;
   readonly #waiting: (() => void)[] = [];
-  readonly #most: number;
+  #most: number;
   readonly #queue: number;
 
   constructor(most: number, queue: number) {
@@ -17,11 +17,33 @@ export class Slots {
     return this.#waiting.length;
   }
 
+  /** Takes force at once: more lets the next in line in, fewer takes nothing away from who holds one. */
+  resize(most: number): void {
+    this.#most = most;
+    while (this.#held < this.#most) {
+      const next = this.#waiting.shift();
+      if (next === undefined) return;
+      this.#held += 1;
+      next();
+    }
+  }
+
+  /** What gives the slot back, as {@link Slots.take} does; null where there is none free now. */
+  tryTake(): (() => void) | null {
+    if (this.#held >= this.#most) return null;
+    this.#held += 1;
+    return this.#giver();
+  }
+
   /** Resolves with what gives the slot back (safe to call twice). @throws the signal's reason, or Error where the queue is full. */
   async take(signal: AbortSignal): Promise<() => void> {
     signal.throwIfAborted();
     if (this.#held < this.#most) this.#held += 1;
     else await this.#wait(signal);
+    return this.#giver();
+  }
+
+  #giver(): () => void {
     let given = false;
     return () => {
       if (given) return;
@@ -48,7 +70,7 @@ export class Slots {
 
   /** The slot goes straight to the next in line, so nobody overtakes. */
   #give(): void {
-    const next = this.#waiting.shift();
+    const next = this.#held > this.#most ? undefined : this.#waiting.shift();
     if (next === undefined) this.#held -= 1;
     else next();
   }
