@@ -21,11 +21,16 @@ function rulesIn(node: Json, path: string): readonly Placed[] {
   const items = at(node, "/items");
   const values = at(node, "/additionalProperties");
   return [
-    ...rules.map(({ rule }) => ({ path, type: String(at(node, "/type")), rule })),
+    ...rules.map(({ rule }) => ({ path, type: textAt(node, "/type"), rule })),
     ...Object.entries(fields).flatMap(([name, field]) => rulesIn(field, `${path}.${name}`)),
     ...(items === undefined ? [] : rulesIn(items, `${path}[]`)),
     ...(values === undefined ? [] : rulesIn(values, `${path}{}`)),
   ];
+}
+
+function textAt(node: Json, path: string): string {
+  const found = at(node, path);
+  return typeof found === "string" ? found : "";
 }
 
 const RULES = rulesIn(ROOT, "");
