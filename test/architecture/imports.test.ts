@@ -49,12 +49,15 @@ const TABLE: Readonly<Record<Folder, Readonly<Partial<Record<Folder, Right>>>>> 
   },
 };
 /** Components of the kit see each other's types only, and only of these; `boot` puts all together. */
-const SEEN_BY_COMPONENTS = ["clog", "metrics", "config", "coord", "egress"] as const;
+const SEEN_BY_COMPONENTS = ["clog", "metrics", "config", "coord", "egress", "health"] as const;
 
 /** Clients of vendors stay inside the one place that knows them. */
 const VENDORS: Readonly<Record<string, readonly string[]>> = {
   undici: ["src/kube/", "src/infra/egress/"],
   ioredis: ["src/infra/cache/"],
+  kysely: ["src/infra/db/"],
+  mysql2: ["src/infra/db/"],
+  "@platformatic/kafka": ["src/infra/mq/"],
   pino: ["src/infra/clog/"],
   "prom-client": ["src/infra/metrics/"],
   "@kubernetes/client-node": ["src/kube/connection.ts"],
