@@ -243,8 +243,15 @@ const DIGEST_FIELDS = [
 
 /** `sha256:…` over the spec without `control`, the resolved previous configuration and what the settings gave (protocol.md, Plan). */
 export function planDigest(spec: TaskSpec, previous: Previous | null, effective: EffectiveDefaults): string {
-  return `sha256:${hexDigest("plan", String(PROTOCOL_VERSION), textOf(spec), canonicalJson(previous), canonicalJson(effective))}`;
+  const rest = [canonicalJson(previous), canonicalJson(effective)] as const;
+  const known = digests.get(spec);
+  if (known !== undefined && known.rest.every((text, i) => text === rest[i])) return known.digest;
+  const digest = `sha256:${hexDigest("plan", String(PROTOCOL_VERSION), textOf(spec), ...rest)}`;
+  digests.set(spec, { rest, digest });
+  return digest;
 }
+
+const digests = new WeakMap<TaskSpec, { readonly rest: readonly string[]; readonly digest: string }>();
 
 /** The same spec is digested at every turn of its task, and never changes. */
 const texts = new WeakMap<TaskSpec, string>();

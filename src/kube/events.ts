@@ -94,7 +94,7 @@ class Recorder implements EventRecorder {
   }
 
   record(event: EventToRecord): void {
-    const heartbeat = this.#heartbeats.get(eventNameOf(event));
+    const heartbeat = event.series === undefined ? undefined : this.#heartbeats.get(eventNameOf(event));
     if (this.#isClosed) this.#dropped("unavailable");
     else if (heartbeat?.isSending) heartbeat.next = event;
     else if (heartbeat !== undefined) Object.assign(heartbeat, { event, time: this.#now() });
