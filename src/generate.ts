@@ -5,6 +5,9 @@ import { admissionPolicies } from "./api/admission.ts";
 import { switchTaskCrd, tenantStateCrd } from "./api/crd.ts";
 import { stageReference } from "./api/stage-reference.ts";
 import { stateMachineReference } from "./api/state-machine-reference.ts";
+import { COMPONENT_NAMES } from "./infra/config/components.ts";
+import { configReference } from "./infra/config/reference.ts";
+import { templateOf } from "./infra/config/template.ts";
 import { errorReference } from "./lib/error-reference.ts";
 import { STAGES } from "./stages/registry.ts";
 
@@ -18,6 +21,8 @@ export function generated(): ReadonlyMap<string, string> {
   files.set("crds/switchtasks.yaml", yaml([switchTaskCrd(kinds)]));
   files.set("crds/tenantstates.yaml", yaml([tenantStateCrd()]));
   for (const [name, objects] of Object.entries(admissionPolicies())) files.set(`admission/${name}.yaml`, yaml(objects));
+  files.set("docs/config-reference.md", configReference());
+  for (const name of COMPONENT_NAMES) files.set(`docs/config-templates/${name}.jsonc`, templateOf(name));
   files.set("docs/errors.md", errorReference());
   files.set("docs/stage-fields.md", stageReference(STAGES));
   files.set("docs/state-machine.md", stateMachineReference());

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { COMPONENT_NAMES } from "../../src/infra/config/components.ts";
 import { generated } from "../../src/generate.ts";
 import { REQUIRED_POLICIES } from "../../src/api/admission.ts";
 
@@ -14,6 +15,8 @@ describe("what is made from schemas, tables and registry", () => {
       "admission/turnout-releases.yaml",
       "crds/switchtasks.yaml",
       "crds/tenantstates.yaml",
+      "docs/config-reference.md",
+      ...COMPONENT_NAMES.map((name) => `docs/config-templates/${name}.jsonc`).toSorted(),
       "docs/errors.md",
       "docs/stage-fields.md",
       "docs/state-machine.md",

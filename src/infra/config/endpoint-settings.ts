@@ -15,6 +15,7 @@ export const tls = z
       })
       .refine((it) => (it.cert === undefined) === (it.key === undefined), { error: "needs cert and key together" }),
   ])
+  .meta({ allowed: '"None", or an object of ca, serverName, cert and key, all of them optional' })
   .describe("How the connection is secured; chain and name are always verified. None sends in the clear.");
 export type TlsSettings = DeepReadonly<z.output<typeof tls>>;
 
@@ -40,7 +41,7 @@ const common = {
   addresses: z
     .array(address)
     .max(256)
-    .default([])
+    .prefault([])
     .describe("host:port of each instance; used where a stage names none with to."),
   tls,
   allowedNamespaces: z.array(label).min(1).max(1024).describe("Namespaces whose tasks may use the endpoint."),

@@ -36,7 +36,7 @@ export function problemsOf(error: z.ZodError, { path, raw, schema }: Checked): P
     const steps = issue.path.map((step) => (typeof step === "number" ? `[${step}]` : `.${String(step)}`));
     const place = `${path}${steps.join("")}`;
     if (issue.code === "unrecognized_keys") {
-      return issue.keys.map((key) => unknownKey(place, key, knownKeys(schema)));
+      return issue.keys.map((key) => unknownKey(place, key, { schema, path: issue.path }));
     }
     const value = valueAt(raw, issue.path);
     const message = value === undefined ? "is missing" : messageOf(issue);
@@ -52,8 +52,15 @@ function flat(issue: z.core.$ZodIssue): z.core.$ZodIssue[] {
     : branch.flatMap(flat).map((inner) => ({ ...inner, path: [...issue.path, ...inner.path] }));
 }
 
-function unknownKey(place: string, key: string, known: ReadonlySet<string>): Problem {
-  const near = nearest(key, known);
+interface Where {
+  readonly schema: z.ZodType;
+  readonly path: readonly PropertyKey[];
+}
+
+/** What the key was probably meant to be: a neighbour's name rather than one from elsewhere. */
+function unknownKey(place: string, key: string, { schema, path }: Where): Problem {
+  const root = z.toJSONSchema(schema, { io: "input", unrepresentable: "any" });
+  const near = nearest(key, keysAt(root, path)) ?? nearest(key, keysWithin(root));
   const hint = near === null ? "" : `; did you mean ${near}?`;
   return { path: `${place}.${key.slice(0, 64)}`, value: "", message: `is not a setting${hint}`, allowed: "" };
 }
@@ -109,8 +116,28 @@ export function shown(path: string, value: unknown): string {
   return text.length > 120 ? `${text.slice(0, 117)}...` : text;
 }
 
+/** Names that stand at the place itself, in any branch of a union. */
+function keysAt(root: unknown, path: readonly PropertyKey[]): ReadonlySet<string> {
+  let nodes = branchesOf(root);
+  for (const step of path) {
+    nodes = nodes.flatMap((node) =>
+      branchesOf(typeof step === "number" ? node["items"] : nodeOf(node["properties"])[String(step)]),
+    );
+  }
+  return new Set(nodes.flatMap((node) => Object.keys(nodeOf(node["properties"]))));
+}
+
+type Node = Readonly<Record<string, unknown>>;
+const nodeOf = (value: unknown): Node => (typeof value === "object" && value !== null ? (value as Node) : {});
+
+function branchesOf(value: unknown): readonly Node[] {
+  const node = nodeOf(value);
+  const branches = node["anyOf"] ?? node["oneOf"];
+  return Array.isArray(branches) ? branches.flatMap(branchesOf) : [node];
+}
+
 /** Names of all keys that the schema knows at any depth. */
-function knownKeys(schema: z.ZodType): ReadonlySet<string> {
+function keysWithin(root: unknown): ReadonlySet<string> {
   const found = new Set<string>();
   const visit = (node: unknown): void => {
     if (typeof node !== "object" || node === null) return;
@@ -120,6 +147,6 @@ function knownKeys(schema: z.ZodType): ReadonlySet<string> {
       visit(value);
     }
   };
-  visit(z.toJSONSchema(schema, { io: "input", unrepresentable: "any" }));
+  visit(root);
   return found;
 }

@@ -104,23 +104,25 @@ export const absolutePath = parsed({
 });
 
 /** Where a secret is read from; the value itself never stands in settings (SEC-39). */
-export const secretReference = z.union(
-  [
-    z.strictObject({
-      env: parsed({
-        what: "the name of a secret variable",
-        allowed: "TURNOUT_SECRET_ followed by A-Z, 0-9 and _",
-        parse: (text) => (/^TURNOUT_SECRET_[A-Z0-9_]{1,64}$/.test(text) ? text : null),
-      }).describe("Environment variable that holds the value; its name begins with TURNOUT_SECRET_."),
-    }),
-    z.strictObject({
-      file: absolutePath.describe(
-        "File that holds the value: at most 64 KiB, under one of the ceiling's secretRoots, read again within 60 s.",
-      ),
-    }),
-  ],
-  { error: 'is not a secret reference: { "env": "TURNOUT_SECRET_…" } or { "file": "/path" }' },
-);
+export const secretReference = z
+  .union(
+    [
+      z.strictObject({
+        env: parsed({
+          what: "the name of a secret variable",
+          allowed: "TURNOUT_SECRET_ followed by A-Z, 0-9 and _",
+          parse: (text) => (/^TURNOUT_SECRET_[A-Z0-9_]{1,64}$/.test(text) ? text : null),
+        }).describe("Environment variable that holds the value; its name begins with TURNOUT_SECRET_."),
+      }),
+      z.strictObject({
+        file: absolutePath.describe(
+          "File that holds the value: at most 64 KiB, under one of the ceiling's secretRoots, read again within 60 s.",
+        ),
+      }),
+    ],
+    { error: 'is not a secret reference: { "env": "TURNOUT_SECRET_…" } or { "file": "/path" }' },
+  )
+  .meta({ allowed: '{ "env": "TURNOUT_SECRET_…" } or { "file": "/path" }' });
 export type SecretReference = DeepReadonly<z.output<typeof secretReference>>;
 
 function isPlainPath(text: string): boolean {

@@ -76,7 +76,7 @@ const ceiling = z
         "Blocks that no endpoint may leave. Loopback and private ranges count only if a block lies inside them.",
       ),
     ports: z.array(port).max(1024).describe("Ports that no endpoint may leave."),
-    secretRoots: z.array(absolutePath).max(16).default([]).describe("Folders under which secret files may lie."),
+    secretRoots: z.array(absolutePath).max(16).prefault([]).describe("Folders under which secret files may lie."),
     patchKinds: z
       .array(z.string().min(1).max(128))
       .max(32)

@@ -9,6 +9,8 @@ const ALLOWED: Readonly<Record<string, string>> = {
   "src/infra/egress/http-lanes.ts": "HTTP over sockets that the guard opened",
   "src/infra/cache/redis-client.ts": "Redis over sockets that the guard opened",
   "src/kube/transport.ts": "the API server, over sockets that it is handed",
+  "src/cli/config/dial.ts": "a tool that people point at their own etcd",
+  "src/cli/config/hook.ts": "an address that people name to be told",
   "src/cli/conformance-send.ts": "a tool that people point at their own receiver",
 };
 

@@ -1,0 +1,173 @@
+import { checkSet } from "../../infra/config/check-tree.ts";
+import { differences } from "../../infra/config/changed-paths.ts";
+import { componentsOf } from "../../infra/config/components.ts";
+import { type ConfigKey, formatKey, formatTenantKey, parseKey } from "../../infra/config/config-key.ts";
+import { readJson } from "../../infra/config/json-text.ts";
+import { LAYERS } from "../../infra/config/services.ts";
+import { readTree } from "../../infra/config/tree.ts";
+import { checkSecrets } from "./check-secrets.ts";
+import { forCentre, fromFile, prefixOf, readCentre } from "./centre-set.ts";
+import { type Context, outJson, outLine, outProblems, talkLine } from "./context.ts";
+import { CliFailure, EXIT } from "./failure.ts";
+import { explain } from "./explain.ts";
+import { environmentOf, readableKey, serviceOf } from "./key-argument.ts";
+import { masked, oneLine, table, tree } from "./show.ts";
+
+/** Where files stand unless a path is given. */
+export const FILES = "config";
+
+/** `validate [PATH|--centre]`: every problem with its place; nothing is read but what is to be checked. */
+export async function validate(
+  context: Context,
+  {
+    path = FILES,
+    centre,
+    checkSecrets: secrets,
+  }: { readonly path?: string | undefined; readonly centre: boolean; readonly checkSecrets: boolean },
+): Promise<number> {
+  const problems = [];
+  let looked = 0;
+  if (centre) {
+    const set = await readCentre(await context.centre(), prefixOf(context.env), context.seams.signal);
+    problems.push(...set.problems, ...checkSet(set.sourced, "centre"));
+    looked = set.values.size;
+  } else {
+    const found = await readTree(path);
+    const files = found.files.filter(({ key }) => context.env === undefined || key.env === context.env);
+    const sourced = files.map(fromFile);
+    problems.push(...found.problems, ...checkSet(sourced, "file"));
+    if (secrets) problems.push(...(await checkSecrets_(context, sourced)));
+    looked = files.length;
+  }
+  outProblems(context, problems);
+  const where = centre ? "keys of the centre" : `files below ${path}`;
+  talkLine(
+    context,
+    problems.length === 0 ? `${looked} ${where}: all valid` : `${looked} ${where}: ${problems.length} problem(s)`,
+  );
+  return problems.length === 0 ? EXIT.done : EXIT.found;
+}
+
+const checkSecrets_ = (
+  context: Context,
+  sourced: Parameters<typeof checkSecrets>[0],
+): ReturnType<typeof checkSecrets> => checkSecrets(sourced, context.seams.env);
+
+/** `get KEY`: the value of one key, masked; with --explain the value in force and where each field came from. */
+export async function get(
+  context: Context,
+  text: string,
+  { explain: why, files }: { readonly explain: boolean; readonly files: string },
+): Promise<number> {
+  const key = readableKey(text, context.env);
+  if (why) {
+    if ("tenantId" in key) throw new CliFailure(EXIT.usage, "a tenant's value has one layer only; leave --explain out");
+    return await explain(context, key, files);
+  }
+  const name = "tenantId" in key ? formatTenantKey(key) : formatKey(key);
+  const found = await (await context.centre()).get(name, context.seams.signal);
+  if (found === null) throw absent(name, key);
+  const read = readJson(found.value);
+  if (!read.ok) {
+    throw new CliFailure(
+      EXIT.found,
+      `${name}:${read.place.line}:${read.place.column}: ${read.reason}; write it anew with replace`,
+    );
+  }
+  const value = masked(read.document.value);
+  const { revision, version } = found;
+  if (context.output === "json") outJson(context, { key: name, revision, version, value });
+  else if (context.output === "tree") context.seams.out(tree(value));
+  else {
+    const rows = differences(undefined, value).map(({ path, new: now }) => [path, oneLine(now)]);
+    context.seams.out(table(["FIELD", "VALUE"], rows));
+  }
+  if (context.output !== "json") talkLine(context, `${name}: revision ${revision}, version ${version}`);
+  return EXIT.done;
+}
+
+function absent(name: string, key: object): CliFailure {
+  const write = "tenantId" in key ? "a switch writes it" : `write it with: config-cli set ${name} JSON`;
+  return new CliFailure(EXIT.found, `nothing stands under ${name}; ${write}`);
+}
+
+/** `list [ENV] [SERVICE]`: every key with revision and size. */
+export async function list(
+  context: Context,
+  envText: string | undefined,
+  serviceText: string | undefined,
+): Promise<number> {
+  const env = environmentOf(envText) ?? context.env;
+  const service = serviceText === "global" ? "global" : serviceOf(serviceText);
+  const { items } = await (await context.centre()).list(prefixOf(env, service), context.seams.signal);
+  const rows = items.map((item) => ({
+    key: item.key,
+    revision: item.revision,
+    version: item.version,
+    bytes: Buffer.byteLength(item.value),
+    kind: parseKey(item.key).kind === "none" ? "unknown" : parseKey(item.key).kind,
+  }));
+  if (context.output === "json") outJson(context, rows);
+  else if (context.output === "tree") for (const line of keyTree(rows.map(({ key }) => key))) outLine(context, line);
+  else {
+    const cells = rows.map((row) => [String(row.revision), String(row.version), String(row.bytes), row.kind, row.key]);
+    context.seams.out(table(["REVISION", "VERSION", "BYTES", "KIND", "KEY"], cells));
+  }
+  if (rows.length === 0)
+    talkLine(
+      context,
+      `nothing stands below ${prefixOf(env, service)}; put it there: config-cli import ${FILES} --env dev`,
+    );
+  return EXIT.done;
+}
+
+function keyTree(keys: readonly string[]): readonly string[] {
+  const lines: string[] = [];
+  let before: readonly string[] = [];
+  for (const key of keys) {
+    const parts = key.split("/").slice(1);
+    const same = parts.findIndex((part, i) => part !== before[i]);
+    for (const [i, part] of parts.entries()) if (i >= same) lines.push(`${"  ".repeat(i)}${part}`);
+    before = parts;
+  }
+  return lines;
+}
+
+/** `diff [PATH]`: files against the centre, field by field. */
+export async function diff(context: Context, path: string = FILES): Promise<number> {
+  const found = await readTree(path);
+  if (found.problems.length > 0) {
+    outProblems(context, found.problems);
+    return EXIT.found;
+  }
+  const files = found.files.filter(({ key }) => context.env === undefined || key.env === context.env);
+  const envs = [...new Set(files.map(({ key }) => key.env))];
+  const centre = await context.centre();
+  const sets = await Promise.all(envs.map((env) => readCentre(centre, prefixOf(env), context.seams.signal)));
+  const there = new Map(sets.flatMap(({ sourced }) => sourced.map((one) => [formatKey(one.key), one.value] as const)));
+  const here = new Map(files.map(({ key, document }) => [formatKey(key), forCentre(key, document.value)] as const));
+  const rows = [...new Set([...here.keys(), ...there.keys()])].toSorted().flatMap((key) =>
+    differences(there.get(key), here.get(key)).map((one) => ({
+      key,
+      path: one.path,
+      centre: one.old === undefined ? undefined : masked(one.old, one.path),
+      file: one.new === undefined ? undefined : masked(one.new, one.path),
+    })),
+  );
+  if (context.output === "json") outJson(context, rows);
+  else if (rows.length > 0) {
+    const cells = rows.map((row) => [row.key, row.path, oneLine(row.centre), oneLine(row.file)]);
+    context.seams.out(table(["KEY", "FIELD", "CENTRE", "FILE"], cells));
+  }
+  talkLine(
+    context,
+    rows.length === 0
+      ? `${here.size} files and the centre say the same`
+      : `${rows.length} field(s) differ; config-cli import ${path} brings the files in`,
+  );
+  return rows.length === 0 ? EXIT.done : EXIT.found;
+}
+
+/** Every key that configuration may have in an environment. */
+export const keysOf = (env: ConfigKey["env"]): readonly ConfigKey[] =>
+  LAYERS.flatMap((layer) => componentsOf(layer).map((component) => ({ env, layer, component })));

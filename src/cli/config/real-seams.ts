@@ -1,0 +1,56 @@
+import { createInterface } from "node:readline/promises";
+import { text } from "node:stream/consumers";
+import { openCoord } from "../../infra/coord/open-coord.ts";
+import { systemClock, systemRng } from "../../kube/clock.ts";
+import { millisOf, seconds } from "../../lib/time.ts";
+import { dial } from "./dial.ts";
+import type { CliSeams } from "./seams.ts";
+
+/** A person waits: little, and then the failure is told. */
+const RETRY = { maxRetries: 2, initial: millisOf(100), factor: 2, max: seconds(1) };
+
+/** The first Ctrl-C ends what is under way; the second one the process. */
+function untilSignalled(): AbortSignal {
+  const stop = new AbortController();
+  for (const name of ["SIGINT", "SIGTERM"] as const) {
+    process.on(name, () => {
+      if (stop.signal.aborted) process.exit(130);
+      stop.abort(new Error(`stopped by ${name}`));
+    });
+  }
+  return stop.signal;
+}
+
+async function ask(question: string): Promise<string> {
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    return await terminal.question(question);
+  } finally {
+    terminal.close();
+  }
+}
+
+/** Everything real: the terminal, the clock, etcd. */
+export const realSeams = (): CliSeams => ({
+  out: (data) => void process.stdout.write(data),
+  talk: (talk) => void process.stderr.write(talk),
+  terminal: process.stdin.isTTY && process.stderr.isTTY,
+  ask,
+  readStdin: () => text(process.stdin),
+  env: process.env,
+  clock: systemClock,
+  rng: systemRng,
+  signal: untilSignalled(),
+  openCentre: ({ endpoints, tls, credentials, timeout }) => {
+    const coord = openCoord({
+      endpoints,
+      timeout,
+      retry: RETRY,
+      credentials: credentials === null ? null : () => Promise.resolve(credentials),
+      dial: (address, signal) => dial(address, tls, signal),
+      clock: systemClock,
+      rng: systemRng,
+    });
+    return Promise.resolve({ centre: coord.centre, close: () => coord.close() });
+  },
+});

@@ -1,0 +1,53 @@
+import { runConfigCli } from "../../src/cli/config/program.ts";
+import type { CliSeams } from "../../src/cli/config/seams.ts";
+import type { Centre } from "../../src/infra/coord/coord.ts";
+import { systemClock } from "../../src/kube/clock.ts";
+import { seededRng } from "./manual-clock.ts";
+
+export interface Ran {
+  readonly code: number;
+  readonly out: string;
+  readonly talk: string;
+}
+
+export interface CliRig {
+  readonly run: (...args: readonly string[]) => Promise<Ran>;
+  /** What `-o json` printed. */
+  readonly json: (...args: readonly string[]) => Promise<unknown>;
+}
+
+type Given = Partial<Pick<CliSeams, "clock" | "rng" | "signal" | "env" | "terminal">> & {
+  readonly stdin?: string;
+  readonly answers?: readonly string[];
+};
+
+/** The command line over a centre, without a process. */
+export function cliOver(centre: Centre, given: Given = {}): CliRig {
+  const { stdin = "", answers = [], ...seams } = given;
+  const run = async (...args: readonly string[]): Promise<Ran> => {
+    const out: string[] = [];
+    const talk: string[] = [];
+    const left = [...answers];
+    const code = await runConfigCli(args, {
+      out: (text) => void out.push(text),
+      talk: (text) => void talk.push(text),
+      terminal: false,
+      ask: (question) => {
+        talk.push(question);
+        return Promise.resolve(left.shift() ?? "");
+      },
+      readStdin: () => Promise.resolve(stdin),
+      env: { COORD_ENDPOINTS: "http://127.0.0.1:2379" },
+      clock: systemClock,
+      rng: seededRng(),
+      signal: new AbortController().signal,
+      openCentre: () => Promise.resolve({ centre, close: () => Promise.resolve() }),
+      ...seams,
+    });
+    return { code, out: out.join(""), talk: talk.join("") };
+  };
+  return {
+    run,
+    json: async (...args) => JSON.parse((await run(...args, "-o", "json")).out) as unknown,
+  };
+}
