@@ -1,16 +1,19 @@
 import type { Socket } from "node:net";
 import { AbstractConnector, Redis, ReplyError } from "ioredis";
-import { RespGate, type Violation } from "./resp-gate.ts";
+import { type ReplyLimits, RespGate, type Violation } from "./resp-gate.ts";
 
 export type RedisValue = string | number | null | readonly RedisValue[];
+/** The same reply with its texts as bytes. */
+export type RawValue = Buffer | number | null | readonly RawValue[];
+export type Argument = string | number | Buffer;
 
 /** The connection ended before the reply; `violation`: because the server sent what it may not. */
 export interface Lost {
   readonly kind: "lost";
   readonly violation: Violation | null;
 }
-export type Answered =
-  { readonly kind: "reply"; readonly value: RedisValue } | { readonly kind: "error"; readonly code: string } | Lost;
+export type Answered<V = RedisValue> =
+  { readonly kind: "reply"; readonly value: V } | { readonly kind: "error"; readonly code: string } | Lost;
 
 /**
  * The vendor client over one socket that the guard opened. It never connects, reconnects, queues, re-sends or pipelines by
@@ -27,8 +30,9 @@ export class RedisClient {
     this.#client = client;
   }
 
-  static async over(socket: Socket): Promise<RedisClient> {
-    const gate = new RespGate(socket);
+  /** Without limits, those of a stage's endpoint (SEC-41). */
+  static async over(socket: Socket, limits?: ReplyLimits): Promise<RedisClient> {
+    const gate = new RespGate(socket, limits);
     const client = new Redis({
       Connector: connectorOf(gate),
       lazyConnect: true,
@@ -45,12 +49,28 @@ export class RedisClient {
     });
     client.on("error", () => undefined);
     // A socket that is already gone shows at the first command.
-    await client.connect().catch(() => undefined);
-    return new RedisClient(gate, client);
+    const opened = new RedisClient(gate, client);
+    await Promise.race([client.connect().catch(() => undefined), opened.closed()]);
+    return opened;
   }
 
   get alive(): boolean {
     return !this.#gate.destroyed && this.#client.status === "ready";
+  }
+  /** Resolves once the connection is gone. */
+  closed(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#gate.destroyed) resolve();
+      else this.#gate.once("close", () => resolve());
+    });
+  }
+  /** Lower case: the vendor client files subscriptions under the name as it was sent. */
+  subscribe(channel: string): Promise<Answered> {
+    return this.#sendOnce(() => this.#client.call("subscribe", channel) as Promise<RedisValue>);
+  }
+  /** What comes by itself after {@link subscribe}: the channel, and the payload as it is. */
+  onMessage(take: (channel: string, payload: RawValue) => void): void {
+    this.#client.on("messageBuffer", (channel: Buffer, payload: RawValue) => take(channel.toString(), payload));
   }
   get bytesSent(): number {
     return this.#gate.bytesSent;
@@ -61,11 +81,30 @@ export class RedisClient {
   }
 
   /** One command, one reply. Upper case, so that no reply is reshaped on the way. */
-  async send([name, ...args]: readonly [string, ...(string | number)[]]): Promise<Answered> {
+  send([name, ...args]: readonly [string, ...Argument[]]): Promise<Answered> {
+    return this.#sendOnce(() => this.#client.call(name.toUpperCase(), ...args) as Promise<RedisValue>);
+  }
+
+  /** As {@link send}, for values that are no text. */
+  sendRaw([name, ...args]: readonly [string, ...Argument[]]): Promise<Answered<RawValue>> {
+    return this.#sendOnce(() => this.#client.callBuffer(name.toUpperCase(), ...args) as Promise<RawValue>);
+  }
+
+  /** The script by its digest. NOSCRIPT says that nothing ran, so it is loaded (again) and then sent once more. */
+  evaluate(lua: string, rest: readonly Argument[]): Promise<Answered> {
+    return this.#evaluate(lua, (digest) => this.send(["EVALSHA", digest, ...rest]));
+  }
+
+  /** As {@link evaluate}, for values that are no text. */
+  evaluateRaw(lua: string, rest: readonly Argument[]): Promise<Answered<RawValue>> {
+    return this.#evaluate(lua, (digest) => this.sendRaw(["EVALSHA", digest, ...rest]));
+  }
+
+  async #sendOnce<V>(call: () => Promise<V>): Promise<Answered<V>> {
     if (!this.alive) return { kind: "lost", violation: this.#gate.violation };
     this.#gate.expect();
     try {
-      return { kind: "reply", value: (await this.#client.call(name.toUpperCase(), ...args)) as RedisValue };
+      return { kind: "reply", value: await call() };
     } catch (error) {
       if (error instanceof (ReplyError as new () => Error)) return { kind: "error", code: codeOf(error) };
       this.destroy();
@@ -73,11 +112,10 @@ export class RedisClient {
     }
   }
 
-  /** The script by its digest. NOSCRIPT says that nothing ran, so it is loaded (again) and then sent once more. */
-  async evaluate(lua: string, rest: readonly (string | number)[]): Promise<Answered> {
+  async #evaluate<V>(lua: string, run: (digest: string) => Promise<Answered<V>>): Promise<Answered<V>> {
     const known = this.#loaded.get(lua);
     if (known !== undefined) {
-      const answer = await this.send(["EVALSHA", known, ...rest]);
+      const answer = await run(known);
       if (answer.kind !== "error" || answer.code !== "NOSCRIPT") return answer;
     }
     const loaded = await this.send(["SCRIPT", "LOAD", lua]);
@@ -85,7 +123,7 @@ export class RedisClient {
     if (typeof loaded.value !== "string" || !/^[0-9a-f]{40}$/.test(loaded.value))
       return { kind: "error", code: "NOSCRIPT" };
     this.#loaded.set(lua, loaded.value);
-    return this.send(["EVALSHA", loaded.value, ...rest]);
+    return run(loaded.value);
   }
 }
 

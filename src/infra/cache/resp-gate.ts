@@ -11,6 +11,15 @@ const LONGEST_LINE = 1024;
 /** Simple text, error, number, text, array. */
 const TYPES = "+-:$*";
 
+/** What a server may send at once, and whether also what it was not asked for (to a subscriber). */
+export interface ReplyLimits {
+  readonly bytes: number;
+  /** Elements of one array. */
+  readonly elements: number;
+  readonly unasked: boolean;
+}
+const STRICT: ReplyLimits = { bytes: LARGEST_REPLY, elements: WIDEST, unasked: false };
+
 /** Too large, deep or wide; not RESP2; more than was asked for. */
 export type Violation = "size" | "form" | "unasked";
 
@@ -27,6 +36,11 @@ export class ReplyScanner {
   #line = "";
   /** Elements still to come, per open array. */
   readonly #open: number[] = [];
+  readonly #limits: ReplyLimits;
+
+  constructor(limits: ReplyLimits = STRICT) {
+    this.#limits = limits;
+  }
 
   /** One more reply may come. Until then every byte is one too many. */
   expect(): void {
@@ -36,7 +50,7 @@ export class ReplyScanner {
   /** Null while all is well. */
   push(chunk: Uint8Array): Violation | null {
     for (let i = 0; i < chunk.length;) {
-      if (this.#owed === 0) return "unasked";
+      if (this.#owed === 0 && !this.#limits.unasked) return "unasked";
       const taken = Math.min(this.#skip, chunk.length - i);
       this.#skip -= taken;
       this.#bytes += taken;
@@ -49,7 +63,7 @@ export class ReplyScanner {
         this.#bytes += 1;
         i += 1;
       }
-      if (this.#bytes > LARGEST_REPLY) return "size";
+      if (this.#bytes > this.#limits.bytes) return "size";
     }
     return null;
   }
@@ -79,13 +93,13 @@ export class ReplyScanner {
       case "$":
         if (line === "$-1") return this.#element();
         if (length === null) return "form";
-        if (length > LARGEST_REPLY) return "size";
+        if (length > this.#limits.bytes) return "size";
         this.#skip = length + 2;
         return null;
       case "*":
         if (line === "*-1" || length === 0) return this.#element();
         if (length === null) return "form";
-        if (length > WIDEST) return "size";
+        if (length > this.#limits.elements) return "size";
         if (this.#open.length >= DEEPEST) return "size";
         this.#open.push(length);
         return null;
@@ -99,7 +113,7 @@ export class ReplyScanner {
     for (;;) {
       const left = this.#open.pop();
       if (left === undefined) {
-        this.#owed -= 1;
+        this.#owed = Math.max(0, this.#owed - 1);
         this.#bytes = 0;
         return null;
       }
@@ -115,17 +129,19 @@ export class ReplyScanner {
 export class RespGate extends Duplex {
   readonly connecting = false;
   readonly #socket: Socket;
-  readonly #scanner = new ReplyScanner();
+  readonly #scanner: ReplyScanner;
   #violation: Violation | null = null;
 
-  constructor(socket: Socket) {
+  constructor(socket: Socket, limits?: ReplyLimits) {
     super({ allowHalfOpen: false });
     this.#socket = socket;
+    this.#scanner = new ReplyScanner(limits);
     socket.on("data", (chunk: Buffer) => this.#receive(chunk));
     socket.on("end", () => this.destroy());
     socket.on("close", () => this.destroy());
     // The client learns of the end by `close`.
     this.on("error", () => undefined);
+    if (socket.destroyed) this.destroy();
   }
 
   /** What the server sent that it may not; null where it behaved. */
