@@ -1,6 +1,6 @@
 import { FAILURES, fault, type Fault } from "../lib/failures.ts";
 import { TransitionError } from "../lib/errors.ts";
-import { between, type Instant, type Millis, millisOf, plus } from "../lib/time.ts";
+import { between, type Instant, instantOf, type Millis, millisOf, plus } from "../lib/time.ts";
 import { mayEnter, type Phase, stageMayBecome, type StageState } from "./phase.ts";
 import { type Because, remake, unblock, WAITING, type WaitingReason } from "./reasons.ts";
 import { PROTOCOL_VERSION, type StageEntry, type Status, type Waiting } from "./stored.ts";
@@ -46,7 +46,9 @@ export function freshStatus(generation: number): Status {
 export function enter(status: Status, phase: Phase, because: Because, now: Instant): Status {
   if (!mayEnter(status.phase, phase))
     throw new TransitionError(fault("IllegalTransition", { from: status.phase, to: phase }));
-  const entry = { from: status.phase, to: phase, at: now, reason: because };
+  // A successor's reading of the API server's clock may lie up to a second behind its predecessor's.
+  const at = instantOf(Math.max(now, status.history.at(-1)?.at ?? now));
+  const entry = { from: status.phase, to: phase, at, reason: because };
   return { ...stopWaiting(status, now), phase, history: [...status.history, entry].slice(-HISTORY) };
 }
 

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { TransitionError } from "../../src/lib/errors.ts";
-import { between, millisOf, plus, seconds } from "../../src/lib/time.ts";
+import { between, instantOf, millisOf, plus, seconds } from "../../src/lib/time.ts";
 import { effectOf, mustSpec, mustStage } from "../../src/domain/basis.ts";
 import { conditionsOf } from "../../src/domain/conditions.ts";
 import { valueOf } from "../../src/domain/command-values.ts";
@@ -60,6 +60,12 @@ describe("a transition", () => {
       aTask().status,
     );
     expect(status.history.map((entry) => entry.at)).toEqual(flips.slice(-20).map((i) => at(i)));
+  });
+
+  test("[R22] history never goes back in time, though a successor's clock may lag a little", () => {
+    const first = enter({ ...freshStatus(1), phase: "Pending" }, "Running", "Claimed", NOON);
+    const second = enter(first, "Failed", "StageFailed", instantOf(NOON - 1000));
+    expect(second.history.map(({ at: when }) => when)).toEqual([NOON, NOON]);
   });
 });
 
