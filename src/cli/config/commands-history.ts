@@ -4,6 +4,7 @@ import { readJson } from "../../infra/config/json-text.ts";
 import type { Centre, KeyValue } from "../../infra/coord/coord.ts";
 import { InfraError } from "../../lib/infra-error.ts";
 import type { Json } from "../../lib/json.ts";
+import { millisOf } from "../../lib/time.ts";
 import { changeLines } from "./commands-write.ts";
 import { wholeOf } from "./commands-watch.ts";
 import { type Context, outJson, outLine, talkLine } from "./context.ts";
@@ -11,9 +12,12 @@ import { editKey } from "./edit.ts";
 import { CliFailure, EXIT } from "./failure.ts";
 import { writableKey } from "./key-argument.ts";
 import { confirmed } from "./progress.ts";
+import type { CliSeams } from "./seams.ts";
 import { masked } from "./show.ts";
 
 const MOST = 200;
+/** etcd sends history as fast as the line takes it; after so much silence there is no more. */
+const QUIET = millisOf(500);
 
 interface Past {
   readonly versions: readonly KeyValue[];
@@ -31,7 +35,7 @@ export async function history(
 ): Promise<number> {
   const key = writableKey(text, context.env);
   const most = Math.min(wholeOf(limit, "--limit") ?? 20, MOST);
-  const past = await pastOf(await context.centre(), { name: formatKey(key), most }, context.seams.signal);
+  const past = await pastOf(await context.centre(), { name: formatKey(key), most }, context.seams);
   if (past.versions.length === 0) {
     throw new CliFailure(
       EXIT.found,
@@ -108,11 +112,12 @@ async function valueThen(
 async function pastOf(
   centre: Centre,
   { name, most }: { readonly name: string; readonly most: number },
-  signal: AbortSignal,
+  seams: CliSeams,
 ): Promise<Past> {
+  const { signal } = seams;
   const versions: KeyValue[] = [];
   const now = await centre.get(name, signal);
-  const deleted = now === null ? await lastBeforeDeletion(centre, name, signal) : null;
+  const deleted = now === null ? await lastBeforeDeletion(centre, name, seams) : null;
   let here = now ?? deleted?.last ?? null;
   while (here !== null && versions.length < most) {
     versions.push(here);
@@ -123,29 +128,42 @@ async function pastOf(
   return { versions, cut: false, deletedBy: deleted?.deletedBy ?? null };
 }
 
-/** Steps back in doubling strides until the key stood, then halves down to the revision that deleted it. */
+/** The delete is the last thing that happened to the key: its history is read from the oldest revision on until nothing more comes. */
 async function lastBeforeDeletion(
   centre: Centre,
   name: string,
-  signal: AbortSignal,
+  { clock, signal }: Pick<CliSeams, "clock" | "signal">,
 ): Promise<{ readonly last: KeyValue; readonly deletedBy: number } | null> {
-  let gone = (await centre.list(`${name}/`, signal)).revision;
-  let stood: KeyValue | null = null;
-  let alive = gone;
-  for (let stride = 1; stood === null && alive > 1; stride *= 2) {
-    alive = Math.max(1, alive - stride);
-    const found = await at(centre, { name, revision: alive }, signal);
-    if (found === "compacted") return null;
-    if (found === null) gone = alive;
-    stood = found;
+  const from = { items: [], revision: await oldestRevision(centre, name, signal) };
+  const stop = new AbortController();
+  const sets = centre.watch(name, { signal: AbortSignal.any([stop.signal, signal]), from })[Symbol.asyncIterator]();
+  let deletedBy: number | null = null;
+  for (;;) {
+    const quiet = new AbortController();
+    const next = sets.next();
+    const came = await Promise.race([next, clock.sleep(QUIET, quiet.signal).catch(() => null)]);
+    quiet.abort();
+    if (came === undefined || came === null || came.done === true) {
+      stop.abort();
+      await next;
+      break;
+    }
+    for (const change of came.value.changes) if (change.kind === "delete") deletedBy = change.revision;
   }
-  while (stood !== null && gone - alive > 1) {
-    const middle = Math.floor((gone + alive) / 2);
-    const found = await at(centre, { name, revision: middle }, signal);
-    if (found === null || found === "compacted") gone = middle;
-    else [alive, stood] = [middle, found];
+  const last = deletedBy === null ? null : await at(centre, { name, revision: deletedBy - 1 }, signal);
+  return last === null || last === "compacted" || deletedBy === null ? null : { last, deletedBy };
+}
+
+/** By halves between the first revision and now: each is compacted away or not. */
+async function oldestRevision(centre: Centre, name: string, signal: AbortSignal): Promise<number> {
+  let known = (await centre.list(`${name}/`, signal)).revision;
+  let gone = 0;
+  while (known - gone > 1) {
+    const middle = Math.floor((known + gone) / 2);
+    if ((await at(centre, { name, revision: middle }, signal)) === "compacted") gone = middle;
+    else known = middle;
   }
-  return stood === null ? null : { last: stood, deletedBy: gone };
+  return known;
 }
 
 async function at(

@@ -31,9 +31,9 @@ export function mergeLayers(schema: z.ZodType, layers: Layers): Merged {
   for (const layer of LAYER_ORDER) {
     const above = layers[layer];
     if (above === undefined) continue;
-    value = lay({ below: value, above, shape, path: "" }, (path) => {
+    value = lay({ below: value, above, shape, path: "" }, (path, whole) => {
       for (const known of origins.keys()) if (isBelow(known, path)) origins.delete(known);
-      origins.set(path, layer);
+      if (whole) origins.set(path, layer);
     });
   }
   return { value: value ?? emptyOf(shape), originOf: (path) => originAt(origins, path) };
@@ -51,19 +51,21 @@ interface Laying {
   readonly path: string;
 }
 
-function lay({ below, above, shape, path }: Laying, from: (path: string) => void): Json {
+/** Told of each path whose value is no longer the lower layer's; `whole` where all of it is now the upper one's. */
+type Replaced = (path: string, whole: boolean) => void;
+
+function lay({ below, above, shape, path }: Laying, replaced: Replaced): Json {
   if (shape === null || !isObject(above)) {
-    from(path);
+    replaced(path, true);
     return above;
   }
   const result = Object.assign(Object.create(null) as Record<string, Json>, isObject(below) ? below : {});
-  if (!isObject(below)) from(path);
+  // Fields that the upper layer leaves out are nobody's now.
+  if (!isObject(below)) replaced(path, false);
   for (const [key, value] of Object.entries(above)) {
     const inner = shape.fields.get(key) ?? shape.others;
-    result[key] = lay(
-      { below: own(result, key), above: value, shape: inner, path: path === "" ? key : `${path}.${key}` },
-      from,
-    );
+    const at = { below: own(result, key), above: value, shape: inner, path: path === "" ? key : `${path}.${key}` };
+    result[key] = lay(at, replaced);
   }
   return result;
 }

@@ -57,6 +57,18 @@ describe("layers", () => {
     expect(plain(mergePatch(z.strictObject({ l: z.array(z.int()) }), { l: [1, 2] }, { l: [3] }))).toEqual({ l: [3] });
   });
 
+  test("what no layer says is nobody's", () => {
+    const merged = mergeLayers(cacheSettings, { "file global": { local: { ttl: "1m" } }, "centre service": { db: 1 } });
+    expect(["db", "local.ttl", "local.enabled", "poolSize", "local", ""].map(merged.originOf)).toEqual([
+      "centre service",
+      "file global",
+      null,
+      null,
+      null,
+      null,
+    ]);
+  });
+
   test("maps are merged name by name", () => {
     const { value } = mergeLayers(z.strictObject({ topics: z.record(z.string(), z.string()) }), {
       "file global": { topics: { a: "1", b: "2" } },

@@ -1,0 +1,288 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { COMPONENT_NAMES } from "../../src/infra/config/components.ts";
+import { cliOver } from "../support/config-cli-rig.ts";
+import { aFolder } from "../support/config-rig.ts";
+import { MemoryCentre } from "../support/memory-centre.ts";
+
+const CACHE = "/config/dev/im-repo/cache";
+const json = JSON.stringify;
+const keysIn = async (centre: MemoryCentre): Promise<readonly string[]> =>
+  (await centre.list("/config/")).items.map(({ key }) => key.slice("/config/".length));
+
+/** As many keys as asked, spread over three environments; each environment has at most 29. */
+async function aTree(
+  folder: { put(file: string, text: string): Promise<string> },
+  environments: readonly string[],
+): Promise<void> {
+  for (const env of environments) {
+    await folder.put(`${env}/global/clog.json`, '{ "level": "warn" }');
+    for (const service of ["im-repo", "im-logic", "im-gateway", "im-task", "turnout"]) {
+      await folder.put(`${env}/${service}/clog.json`, json({ initialFields: { service } }));
+    }
+  }
+}
+
+describe("import", () => {
+  test("all of it is written in one transaction, with a result per key; the second time nothing is", async () => {
+    await using folder = await aFolder();
+    await aTree(folder, ["dev"]);
+    const centre = new MemoryCentre();
+    const cli = cliOver(centre);
+    const before = centre.revision;
+    const rows = (await cli.json("import", folder.path)) as readonly {
+      action: string;
+      result: string;
+      revision: number;
+    }[];
+    expect(rows.map(({ action, result }) => `${action} ${result}`)).toEqual(Array(6).fill("create written"));
+    expect([centre.revision, new Set(rows.map(({ revision }) => revision)).size]).toEqual([before + 1, 1]);
+    const again = await cli.run("import", folder.path);
+    expect([again.code, again.talk, centre.revision]).toEqual([0, "the centre says all of this already\n", before + 1]);
+  });
+
+  test("one bad file among 200 keys: nothing is written, and file, line, path, value and range are named", async () => {
+    const centre = new MemoryCentre();
+    await using folder = await aFolder();
+    for (const env of ["dev", "test", "prod"]) await aTree(folder, [env]);
+    const at = await folder.put("dev/im-repo/cache.json", '{\n  "poolSize": 5,\n  "db": 99\n}');
+    const { code, out, talk } = await cliOver(centre).run("--env", "dev", "import", folder.path);
+    expect([code, out]).toEqual([1, `${at}:3:3: cache.db: 99 is not a whole number from 0 to 15\n`]);
+    expect([talk, await keysIn(centre)]).toEqual(["1 problem(s) in 19 file(s); nothing was written\n", []]);
+  });
+
+  test("two environments at once are refused with the way out", async () => {
+    await using folder = await aFolder();
+    await aTree(folder, ["dev", "prod"]);
+    const centre = new MemoryCentre();
+    const { code, talk } = await cliOver(centre).run("import", folder.path);
+    expect([code, talk]).toEqual([
+      2,
+      `${folder.path} holds dev and prod; one import is for one environment: add --env dev\n`,
+    ]);
+    expect((await cliOver(centre).run("import", join(folder.path, "prod"))).code).toBe(0);
+    expect((await keysIn(centre)).every((key) => key.startsWith("prod/"))).toBe(true);
+  });
+
+  test("somebody else's write in between: nothing is written, and the key is named", async () => {
+    await using folder = await aFolder();
+    await aTree(folder, ["dev"]);
+    const centre = new (class extends MemoryCentre {
+      override async commit(transaction: Parameters<MemoryCentre["commit"]>[0]): ReturnType<MemoryCentre["commit"]> {
+        if (this.revision === 1) await this.put("/config/dev/im-repo/clog", "{}");
+        return await super.commit(transaction);
+      }
+    })();
+    const { code, out, talk } = await cliOver(centre).run("import", folder.path);
+    expect([code, await keysIn(centre)]).toEqual([4, ["dev/im-repo/clog"]]);
+    expect(out).toMatch(/create +changed meanwhile +\/config\/dev\/im-repo\/clog/);
+    expect(out.match(/not written/g)).toHaveLength(5);
+    expect(talk).toContain("look with config-cli diff, then import again");
+  });
+
+  test("what does not fit into one transaction goes in batches, or --atomic refuses it", async () => {
+    await using folder = await aFolder();
+    for (const service of ["im-repo", "im-logic", "im-gateway", "im-task"]) {
+      const topics = Object.fromEntries(Array.from({ length: 1300 }, (_, i) => [`t${i}`, "x".repeat(240)]));
+      await folder.put(`dev/${service}/mq.json`, json({ topics }));
+    }
+    const centre = new MemoryCentre();
+    const refused = await cliOver(centre).run("import", "--atomic", folder.path);
+    expect([refused.code, refused.talk, await keysIn(centre)]).toEqual([
+      2,
+      expect.stringContaining("do not fit into one transaction") as string,
+      [],
+    ]);
+    const { code } = await cliOver(centre).run("import", folder.path);
+    expect([code, (await keysIn(centre)).length, centre.calls.filter((call) => call === "commit").length]).toEqual([
+      0, 4, 2,
+    ]);
+  });
+
+  test("--dry-run shows the plan and writes nothing; at a terminal a person is asked", async () => {
+    await using folder = await aFolder();
+    await aTree(folder, ["dev"]);
+    const centre = new MemoryCentre();
+    const planned = await cliOver(centre).run("import", "--dry-run", folder.path);
+    expect([planned.code, planned.talk, await keysIn(centre)]).toEqual([0, "6 key(s) would be written\n", []]);
+    const no = await cliOver(centre, { terminal: true, answers: ["n"] }).run("import", folder.path);
+    expect([no.code, await keysIn(centre)]).toEqual([2, []]);
+    const yes = await cliOver(centre, { terminal: true, answers: ["y"] }).run("import", folder.path);
+    expect([
+      yes.code,
+      yes.talk.includes("writing [########################] 6/6"),
+      (await keysIn(centre)).length,
+    ]).toEqual([0, true, 6]);
+  });
+
+  test("[SEC-45] the operator's ceiling stays in its file", async () => {
+    const centre = new MemoryCentre();
+    expect((await cliOver(centre).run("import", "config/dev")).code).toBe(0);
+    const found = await centre.get("/config/dev/turnout/operator");
+    expect(Object.keys(JSON.parse(found?.value ?? "{}") as object)).not.toContain("ceiling");
+    expect(await cliOver(centre).run("validate", "--centre")).toMatchObject({ code: 0 });
+    expect(await cliOver(centre).run("diff", "config/dev")).toMatchObject({ code: 0 });
+  });
+});
+
+describe("init", () => {
+  test("puts what is missing and reads it back; what stands is never touched; the second run changes nothing", async () => {
+    const centre = new MemoryCentre();
+    await centre.put(CACHE, '{"db":3}');
+    const first = await cliOver(centre).run("init", "dev", "--force");
+    expect([first.code, first.talk.includes("28 key(s) read back")]).toEqual([0, true]);
+    const { revision } = centre;
+    expect((await centre.get(CACHE))?.value).toBe('{"db":3}');
+    const second = await cliOver(centre).run("init", "dev", "--force");
+    expect([second.code, second.talk, centre.revision]).toEqual([
+      0,
+      "0 key(s) missing, 29 there already; nothing was written\n",
+      revision,
+    ]);
+  });
+
+  test("a service and a component may be named; --dry-run writes nothing; nobody to ask means no", async () => {
+    const centre = new MemoryCentre();
+    expect((await cliOver(centre).run("init", "dev", "im-repo", "--dry-run")).out.match(/create/g)).toHaveLength(6);
+    expect(await cliOver(centre).run("init", "dev")).toMatchObject({
+      code: 2,
+      talk: expect.stringContaining("repeat with --force") as string,
+    });
+    expect(await keysIn(centre)).toEqual([]);
+    await cliOver(centre).run("init", "dev", "im-repo", "cache", "--force");
+    expect(await keysIn(centre)).toEqual(["dev/im-repo/cache"]);
+  });
+
+  test("a value that is not the one written is told", async () => {
+    const centre = new (class extends MemoryCentre {
+      override async get(key: string): ReturnType<MemoryCentre["get"]> {
+        const found = await super.get(key);
+        return found === null ? null : { ...found, value: "{}" };
+      }
+    })();
+    expect(await cliOver(centre).run("init", "dev", "im-repo", "cache", "--force")).toMatchObject({
+      code: 4,
+      talk: expect.stringContaining("read back and not the same: /config/dev/im-repo/cache") as string,
+    });
+  });
+});
+
+describe("export and diff", () => {
+  test("what was imported is exported as the same files; differing ones are kept unless forced", async () => {
+    await using folder = await aFolder();
+    const centre = new MemoryCentre();
+    await cliOver(centre).run("import", "config/test");
+    expect((await cliOver(centre).run("export", folder.path)).code).toBe(0);
+    expect(JSON.parse(await readFile(join(folder.path, "test/im-repo/cache.json"), "utf8"))).toEqual(
+      JSON.parse(await readFile("config/test/im-repo/cache.json", "utf8")),
+    );
+    await cliOver(centre).run("set", "test/im-repo/cache", '{"db":7}');
+    const kept = await cliOver(centre).run("export", folder.path);
+    expect([kept.code, kept.out.match(/kept/g)?.length]).toEqual([1, 1]);
+    expect((await cliOver(centre).run("export", "--force", folder.path)).code).toBe(0);
+    expect(await readFile(join(folder.path, "test/im-repo/cache.json"), "utf8")).toContain('"db": 7');
+  });
+
+  test("a file keeps the fields that the centre may not hold", async () => {
+    await using folder = await aFolder();
+    const ceiling = { cidrs: ["10.0.0.0/8"], ports: [80] };
+    const at = await folder.put("dev/turnout/operator.json", json({ ceiling, limits: { acts: 4 } }));
+    const centre = new MemoryCentre();
+    await centre.put("/config/dev/turnout/operator", json({ limits: { acts: 8 } }));
+    await cliOver(centre).run("export", "--force", folder.path);
+    expect(JSON.parse(await readFile(at, "utf8"))).toEqual({ limits: { acts: 8 }, ceiling });
+  });
+
+  test("differences are shown field by field, secrets hidden, and end with 1", async () => {
+    await using folder = await aFolder();
+    await folder.put("dev/im-repo/cache.json", json({ db: 1, poolSize: 5 }));
+    const centre = new MemoryCentre();
+    await centre.put(CACHE, json({ db: 2, password: "hunter2-hunter2" }));
+    const { code, out } = await cliOver(centre).run("diff", folder.path);
+    expect(code).toBe(1);
+    expect(
+      out
+        .split("\n")
+        .slice(1)
+        .map((line) => line.split(/ +/).slice(1).join(" ")),
+    ).toEqual(["db 2 1", 'password "(hidden)" –', "poolSize – 5", ""]);
+  });
+});
+
+describe("migrate", () => {
+  test("a folder per service and app.json become the tree, are compared, and the old files stay", async () => {
+    await using folder = await aFolder();
+    await folder.put("old/im-repo/cache.json", json({ db: 4 }));
+    await folder.put("old/im-repo/prod/cache.json", json({ db: 5 }));
+    await folder.put("old/im-logic/app.json", json({ clog: { level: "warn" }, mq: { codec: "json" } }));
+    await folder.put("old/test/im-task/clog.json", json({ level: "error" }));
+    const [old, to] = [join(folder.path, "old"), join(folder.path, "new")];
+    const { code, talk } = await cliOver(new MemoryCentre()).run("--env", "dev", "migrate", old, "--to", to);
+    expect([code, talk]).toEqual([0, "5 value(s) moved and compared; the old files may go now\n"]);
+    const read = async (file: string): Promise<unknown> =>
+      JSON.parse(await readFile(join(to, file), "utf8")) as unknown;
+    expect([
+      await read("dev/im-repo/cache.json"),
+      await read("prod/im-repo/cache.json"),
+      await read("dev/im-logic/mq.json"),
+      await read("test/im-task/clog.json"),
+    ]).toEqual([{ db: 4 }, { db: 5 }, { codec: "json" }, { level: "error" }]);
+    expect(await readFile(join(old, "im-repo/cache.json"), "utf8")).toContain("4");
+    expect((await cliOver(new MemoryCentre()).run("validate", to)).code).toBe(0);
+  });
+
+  test("what is wrong in an old file is told where it stands there, and nothing is written", async () => {
+    await using folder = await aFolder();
+    const app = await folder.put("old/im-logic/app.json", '{\n  "clog": {\n    "level": "loud"\n  },\n  "cash": {}\n}');
+    const { code, out } = await cliOver(new MemoryCentre()).run(
+      "--env",
+      "dev",
+      "migrate",
+      join(folder.path, "old"),
+      "--to",
+      join(folder.path, "new"),
+    );
+    expect([code, out.split("\n")]).toEqual([
+      1,
+      [
+        `${app}:5:3: cash is no component of im-logic`,
+        `${app}:3:5: clog.level: "loud" is not allowed here (allowed: debug, info, warn, error)`,
+        "",
+      ],
+    ]);
+    await expect(readFile(join(folder.path, "new/dev/im-logic/clog.json"))).rejects.toThrow("ENOENT");
+  });
+
+  test("no environment, two files for one key, and a file that says something else are told", async () => {
+    await using folder = await aFolder();
+    const [old, to] = [join(folder.path, "old"), join(folder.path, "new")];
+    await folder.put("old/im-repo/clog.json", "{}");
+    const cli = cliOver(new MemoryCentre());
+    expect((await cli.run("migrate", old, "--to", to)).out).toContain(
+      "says no environment; add --env dev, test or prod",
+    );
+    await folder.put("old/dev/im-repo/clog.json", "{}");
+    expect((await cli.run("--env", "dev", "migrate", old, "--to", to)).out).toContain(
+      "says the same /config/dev/im-repo/clog as",
+    );
+    await folder.put("other/im-repo/clog.json", "{}");
+    await folder.put("new/dev/im-repo/clog.json", '{"level":"warn"}');
+    const kept = await cli.run("--env", "dev", "migrate", join(folder.path, "other"), "--to", to);
+    expect([kept.code, kept.talk]).toEqual([1, expect.stringContaining("repeat with --force") as string]);
+    expect((await cli.run("--env", "dev", "migrate", join(folder.path, "other"), "--to", to, "--force")).code).toBe(0);
+  });
+});
+
+test.each(COMPONENT_NAMES)("template %s prints what validate accepts", async (component) => {
+  await using folder = await aFolder();
+  const service = component === "operator" || component === "endpoints" ? "turnout" : "im-repo";
+  const { out, code } = await cliOver(new MemoryCentre()).run("template", component);
+  await folder.put(`dev/${service}/${component}.json`, out);
+  expect([code, (await cliOver(new MemoryCentre()).run("validate", folder.path)).out]).toEqual([0, ""]);
+});
+
+test("template with a service holds what its files say", async () => {
+  const { out } = await cliOver(new MemoryCentre()).run("--env", "prod", "template", "cache", "--service", "im-task");
+  expect(out).toMatch(/"addr": "redis\.infra:6379"[^]*"db": 1[^]*"keyPrefix": "im:prod:"/);
+});
