@@ -5,6 +5,16 @@ import { millisOf, seconds } from "../../lib/time.ts";
 
 const writeTo = promisify(write);
 
+/** What lines are written to: whole lines at `at` 0, the rest of a write that was cut short beyond it. */
+export interface LineTarget {
+  /** How many bytes, from `at` on, were taken. */
+  write(bytes: Buffer, at: number): Promise<number>;
+}
+
+export const descriptor = (fd: number): LineTarget => ({
+  write: async (bytes, at) => (await writeTo(fd, bytes, at)).bytesWritten,
+});
+
 /** Bytes that wait for a slow destination; beyond them lines are dropped and counted. */
 const LARGEST_BUFFER = 1024 * 1024;
 const BATCH = 64 * 1024;
@@ -14,7 +24,7 @@ const BUSY_WAIT = millisOf(10);
 const CLOSE_WAIT = seconds(1);
 
 /**
- * Writes lines to a descriptor outside the event loop. A reader that stalls or a full disk costs lines, never time: nothing
+ * Writes lines to their target outside the event loop. A reader that stalls or a full disk costs lines, never time: nothing
  * waits for it but {@link LineWriter.close}, and that no longer than a second.
  */
 export class LineWriter {
@@ -23,11 +33,11 @@ export class LineWriter {
   #waiting: Buffer[] = [];
   #pumping: Promise<void> | null = null;
   readonly #closing = new AbortController();
-  readonly #fd: number;
+  readonly #target: LineTarget;
   readonly #clock: Clock;
 
-  constructor(fd: number, clock: Clock) {
-    this.#fd = fd;
+  constructor(target: LineTarget, clock: Clock) {
+    this.#target = target;
     this.#clock = clock;
   }
 
@@ -76,7 +86,7 @@ export class LineWriter {
   async #writeWhole(bytes: Buffer): Promise<boolean> {
     for (let at = 0; at < bytes.byteLength;) {
       try {
-        at += (await writeTo(this.#fd, bytes, at)).bytesWritten;
+        at += await this.#target.write(bytes, at);
       } catch (error) {
         const busy = error instanceof Error && "code" in error && error.code === "EAGAIN";
         if (!busy) return false;

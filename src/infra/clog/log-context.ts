@@ -9,6 +9,10 @@ export interface LogContext {
   readonly stage?: string;
   readonly fence?: string;
   readonly trace?: string;
+  /** Of a request that goes through several processes (W3C Trace Context: 32 hex digits). */
+  readonly trace_id?: string;
+  readonly request_id?: string;
+  readonly user_id?: string;
 }
 
 /** Bound to the call chain, hence safe to share: two works never see each other's. */

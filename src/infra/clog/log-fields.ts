@@ -1,4 +1,5 @@
 import { TurnoutError } from "../../lib/errors.ts";
+import { InfraError } from "../../lib/infra-error.ts";
 
 /** Fields of a line, bounded: a hostile or huge value costs a line, never the log. */
 export type LogFields = Readonly<Record<string, unknown>>;
@@ -38,6 +39,18 @@ export function cleanFields(fields: LogFields, redacted: ReadonlySet<string>): R
   return cleanObject(fields, redacted, 1);
 }
 
+/** The cleaned fields without the frames of errors. */
+export function withoutFrames(fields: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(fields)
+      .filter(([name, value]) => !(name === "stack" && typeof value === "string" && "message" in fields))
+      .map(([name, value]) => [name, isPlain(value) ? withoutFrames(value) : value]),
+  );
+}
+
+const isPlain = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
 function cleanObject(value: object, redacted: ReadonlySet<string>, depth: number): Record<string, unknown> {
   const copy: Record<string, unknown> = {};
   for (const [key, item] of Object.entries(value).slice(0, MOST_KEYS)) {
@@ -76,11 +89,12 @@ function clean(value: unknown, redacted: ReadonlySet<string>, depth: number): un
  * given (SEC-37).
  */
 function cleanError(error: Error): Record<string, unknown> {
-  const ours = error instanceof TurnoutError;
+  const ours = error instanceof TurnoutError || error instanceof InfraError;
   const known = ours || error instanceof TypeError || error instanceof RangeError || error.constructor === Error;
   const code = ours ? error.code : "code" in error ? String(error.code) : undefined;
   const cause = error.cause instanceof Error ? error.cause.constructor.name : undefined;
   return {
+    ...(error instanceof InfraError ? { component: cleanText(error.component) } : {}),
     ...(code === undefined ? {} : { code: cleanText(code) }),
     type: ours ? error.type : cleanText(error.constructor.name),
     message: known ? cleanText(error.message) : "",
