@@ -1,5 +1,4 @@
 import type { Boundary, Clock, KubeTransport, Resolve, Rng } from "./lib/seams.ts";
-import { type Address, parseAddress } from "./lib/address.ts";
 import { type Millis, minutes, seconds } from "./lib/time.ts";
 import { PHASES } from "./domain/phase.ts";
 import { WAITING_REASONS } from "./domain/reasons.ts";
@@ -24,18 +23,13 @@ import { type Election, openElection } from "./kube/lease.ts";
 import { runManager } from "./kube/manager.ts";
 import { openTransport } from "./kube/transport.ts";
 import { STAGES } from "./stages/registry.ts";
-import type { Ports } from "./stages/stage.ts";
-import { openFencedStore } from "./infra/cache/fenced.ts";
-import { openRedis, type RedisConnection } from "./infra/cache/redis.ts";
 import { type LogDestination, type OpenedLog, openLog } from "./infra/clog/log.ts";
-import type { Settings } from "./infra/config/settings.ts";
+import { type Effects, openEffects } from "./effects.ts";
+import type { OperatorSettings, Settings } from "./infra/config/settings.ts";
+import type { SettingsSource } from "./settings-source.ts";
 import { apiServerConnector } from "./infra/egress/api-server.ts";
 import { type Connected, openGuard } from "./infra/egress/connect.ts";
-import { openEndpoints } from "./infra/egress/endpoints.ts";
-import { openHttp } from "./infra/egress/http.ts";
-import { planFacts } from "./infra/egress/plan-facts.ts";
-import { EGRESS_RULES, type Listener as Reserved } from "./infra/egress/policy.ts";
-import { openSecrets } from "./infra/egress/secrets.ts";
+import { EGRESS_RULES } from "./infra/egress/policy.ts";
 import { type HealthBoard, openHealth } from "./infra/health/health.ts";
 import { type HealthServer, openHealthServer } from "./infra/health/health-server.ts";
 import { type Metrics, openMetrics } from "./infra/metrics/metrics.ts";
@@ -55,7 +49,8 @@ export interface Seams {
 
 export interface OperatorOptions {
   readonly connection: KubeConnection;
-  readonly settings: Settings;
+  /** Opened once there is a log that it can write to; its first settings decide whether there is an operator at all. */
+  readonly settings: (tools: Tools) => Promise<SettingsSource>;
   /** null: every namespace. */
   readonly namespace: string | null;
   /** Lease identity: the pod's name, the same after a restart of its container. */
@@ -90,25 +85,31 @@ const LABELS = {
 
 /** Builds the whole operator by hand and connects nothing to anything global: several may live in one process. */
 export async function compose(options: OperatorOptions, seams: Seams): Promise<Operator> {
-  const { settings } = options;
   const { clock } = seams;
-  const log = openLog({
-    level: settings.operator.log.level,
-    destination: seams.logTo,
-    clock,
-    initialFields: { service: "turnout" },
-  });
+  const log = openLog({ level: "info", destination: seams.logTo, clock, initialFields: { service: "turnout" } });
   const metrics = openMetrics({ values: LABELS });
   const health = openHealth({ clock, metrics, log });
-  const server = await openHealthServer({ listen: settings.operator.listen, health, metrics, log });
   const tools: Tools = { log, metrics };
+  const source = await options.settings(tools);
+  const live = { settings: source.first };
+  log.level(live.settings.operator.log.level);
+  for (const checker of source.checkers) health.add(checker);
+  const server = await openHealthServer({ listen: live.settings.operator.listen, health, metrics, log });
   const api = openApi(options, seams, tools);
-  const effects = openEffects(options, seams, { ...tools, own: server.address });
-  const parts: Parts = { ...partsOf(options, seams, { tools, api, effects }), health, log, metrics };
+  const apiServer = options.connection.origin;
+  const effects = openEffects(live.settings, seams, { ...tools, own: server.address, apiServer });
+  const parts: Parts = { ...partsOf(options, seams, { tools, api, effects, live }), health, log, metrics };
+  source.follow((next) => {
+    live.settings = next;
+    log.level(next.operator.log.level);
+    effects.apply(next);
+    parts.caches.wakeWaiting("EndpointUnavailable");
+  });
   feedMetrics({ metrics, caches: parts.caches, log, time: api.time, loopDelay: seams.loopDelay });
   const close = async (): Promise<void> => {
     // What they hold for later would keep the process: the next sweep is minutes away.
     for (const queue of [parts.caches.taskQueue, parts.caches.tenantQueue, parts.caches.sweepQueue]) queue.close();
+    await source[Symbol.asyncDispose]();
     await parts.events.close(seconds(2));
     await effects.close();
     await api.transport.close();
@@ -125,7 +126,7 @@ export async function compose(options: OperatorOptions, seams: Seams): Promise<O
   return { log, metrics, health: server, run };
 }
 
-interface Tools {
+export interface Tools {
   readonly log: OpenedLog;
   readonly metrics: Metrics;
 }
@@ -161,17 +162,19 @@ interface Opened {
   readonly tools: Tools;
   readonly api: Api;
   readonly effects: Effects;
+  /** As they are now. */
+  readonly live: { readonly settings: Settings };
 }
 
 function partsOf(
   options: OperatorOptions,
   seams: Seams,
-  { tools, api, effects }: Opened,
+  { tools, api, effects, live }: Opened,
 ): Omit<Parts, keyof Tools | "health"> {
   const { clock, rng } = seams;
   const { log, metrics } = tools;
   const { client, time } = api;
-  const { limits, defaults } = options.settings.operator;
+  const limits = (): OperatorSettings["limits"] => live.settings.operator.limits;
   const memories = createMemories();
   const caches = openCaches({ client, namespace: options.namespace, memories, clock, rng, log: log.module("kube") });
   const events = openEventRecorder({
@@ -185,7 +188,7 @@ function partsOf(
     onFlushed: (uid) => caches.wakeTask(uid, "continuation"),
     onDropped: (reason) => metrics.count("turnout_events_dropped_total", { reason }),
   });
-  const election = electionOf(options, seams, { client, time, log });
+  const election = electionOf(live.settings.operator, options.identity, seams, { client, time, log });
   const deps: ControllerDeps = {
     client,
     tasks: caches.tasks,
@@ -196,14 +199,14 @@ function partsOf(
     time,
     identity: options.identity,
     hasEnded: (identity) => election?.hasEnded(identity) === true,
-    settings: () => ({ endpoints: effects.facts, defaults }),
+    settings: () => ({ endpoints: effects.facts(), defaults: live.settings.operator.defaults }),
     kinds: STAGES,
     decodeSpec: specDecoder(Object.fromEntries(Object.entries(STAGES).map(([kind, { config }]) => [kind, config]))),
     ports: effects.ports,
     policiesMissing: watchPolicies(client, clock),
     namespaceTerminating: watchNamespaces(client, clock),
-    turns: createTurns(() => limits.acts),
-    crowd: (namespace) => ({ holding: caches.holding(namespace), most: limits.claimed }),
+    turns: createTurns(() => limits().acts),
+    crowd: (namespace) => ({ holding: caches.holding(namespace), most: limits().claimed }),
     events,
     listeners: [logListener(log.module("switch")), metricsListener(metrics)],
     onRelease: (held) => metrics.observe("turnout_lock_held_seconds", {}, held / 1000),
@@ -290,11 +293,12 @@ function startControllers(
 }
 
 function electionOf(
-  { settings, identity }: OperatorOptions,
+  { leaderElection }: OperatorSettings,
+  identity: string,
   { clock, rng }: Seams,
   about: { readonly client: KubeClient; readonly time: ApiTime; readonly log: OpenedLog },
 ): Election | null {
-  const { enabled, name, namespace } = settings.operator.leaderElection;
+  const { enabled, name, namespace } = leaderElection;
   if (!enabled) return null;
   return openElection({
     client: about.client,
@@ -307,75 +311,3 @@ function electionOf(
     wall: () => about.time.now(),
   });
 }
-
-interface Effects {
-  readonly facts: Readonly<Record<string, ReturnType<typeof planFacts>>>;
-  readonly ports: Ports;
-  close(): Promise<void>;
-}
-
-interface EffectDeps {
-  readonly log: OpenedLog;
-  readonly metrics: Metrics;
-  readonly own: { readonly host: string; readonly port: number };
-}
-
-/** The ways to receivers and stores: one guard, one policy per named endpoint. */
-function openEffects(
-  { settings, connection }: OperatorOptions,
-  seams: Seams,
-  { log, metrics, own }: EffectDeps,
-): Effects {
-  const { clock, boundary } = seams;
-  const { limits, ceiling } = settings.operator;
-  const reserved = reservedOf(connection.origin, own);
-  const guard = openGuard({
-    resolve: seams.resolve,
-    clock,
-    sockets: { perAddress: limits.sockets, perNamespace: limits.sockets * 64 },
-    reserved: () => reserved,
-    metrics,
-    log: log.module("egress"),
-    ...(seams.onConnected === undefined ? {} : { onConnected: seams.onConnected }),
-  });
-  const secrets = openSecrets({ env: seams.env, roots: ceiling.secretRoots, clock });
-  const endpoints = openEndpoints({ endpoints: settings.endpoints, ceiling, secrets, guard });
-  const http = openHttp({
-    endpoints,
-    guard,
-    clock,
-    boundary,
-    sockets: limits.sockets,
-    metrics,
-    log: log.module("http"),
-  });
-  const connections = new Map<string, RedisConnection>();
-  for (const { name, protocol, allowedNamespaces } of settings.endpoints) {
-    const found = protocol === "redis" ? endpoints.find(name, allowedNamespaces[0] ?? "", "redis") : null;
-    if (found?.ok === true)
-      connections.set(
-        name,
-        openRedis({ endpoint: found.value, guard, clock, boundary, metrics, log: log.module("redis") }),
-      );
-  }
-  const redis = openFencedStore(connections);
-  return {
-    facts: Object.fromEntries(settings.endpoints.map((endpoint) => [endpoint.name, planFacts(endpoint, ceiling)])),
-    ports: { http, redis },
-    close: async () => {
-      await http.close();
-      await redis.close();
-    },
-  };
-}
-
-/** Never an endpoint's destination: the API server and our own listener. */
-function reservedOf(origin: string, own: { readonly host: string; readonly port: number }): readonly Reserved[] {
-  const url = new URL(origin);
-  const api = parseAddress(`${url.hostname}:${url.port === "" ? "443" : url.port}`);
-  const host = own.host.includes(":") ? `[${own.host}]` : own.host;
-  return [api, parseAddress(`${host}:${own.port}`)].flatMap(listenerOf);
-}
-
-const listenerOf = (address: Address | null): readonly Reserved[] =>
-  address !== null && address.host.kind === "ip" ? [{ ip: address.host.ip, port: address.port }] : [];

@@ -3,11 +3,18 @@ import { parseArgs } from "node:util";
 import { formatProblem } from "./infra/config/problems.ts";
 import { loadSettings } from "./infra/config/load-settings.ts";
 import { ConnectionError, type ConnectionChoice, loadConnection } from "./kube/connection.ts";
-import { compose, type Seams } from "./operator.ts";
+import { InfraError } from "./lib/infra-error.ts";
+import { isEnvironment } from "./infra/config/services.ts";
+import { compose, type OperatorOptions, type Seams } from "./operator.ts";
+import { fixedSettings, type PlaneOptions, planeSettings } from "./settings-source.ts";
 
 const USAGE = `turnout: the operator
 
-  --settings PATH     file {operator, endpoints} or folder with operator.json and endpoints.json (required)
+  --settings PATH     file {operator, endpoints} or folder with operator.json and endpoints.json: read once
+  --config DIR        instead: the tree DIR/ENV/turnout/…, and above it the centre that COORD_ENDPOINTS names;
+                      later values come into force while the operator runs
+  --env ENV           dev, test or prod: which part of the tree (default: APP_ENV, else dev)
+  --snapshots DIR     where the last values of the centre are kept for a start without it
   --kubeconfig FILE   cluster to work on; in a pod its service account is used instead
   --context NAME      context of the kubeconfig
   --namespace NS      only tasks of this namespace (default: all)
@@ -17,10 +24,24 @@ Exit codes: 0 stopped as asked, 1 failed, 2 wrong arguments, settings or kubecon
 `;
 
 interface Arguments {
-  readonly settings: string;
+  readonly settings: SettingsChoice;
   readonly choice: ConnectionChoice;
   readonly namespace: string | null;
   readonly identity: string;
+}
+
+type SettingsChoice = { readonly path: string } | PlaneOptions;
+
+/** Null where neither or both are named, or the environment is none. */
+function settingsChoice({
+  settings,
+  config,
+  env = "dev",
+  snapshots,
+}: Readonly<Record<"settings" | "config" | "env" | "snapshots", string | undefined>>): SettingsChoice | null {
+  if ((settings === undefined) === (config === undefined)) return null;
+  if (settings !== undefined) return { path: settings };
+  return config !== undefined && isEnvironment(env) ? { files: config, env, snapshots: snapshots ?? null } : null;
 }
 
 function argumentsOf(args: readonly string[], { env, rng }: Seams): Arguments | null {
@@ -29,6 +50,9 @@ function argumentsOf(args: readonly string[], { env, rng }: Seams): Arguments | 
     args: [...args],
     options: {
       settings: text,
+      config: text,
+      env: text,
+      snapshots: text,
       kubeconfig: text,
       context: text,
       namespace: text,
@@ -36,10 +60,12 @@ function argumentsOf(args: readonly string[], { env, rng }: Seams): Arguments | 
       help: { type: "boolean", short: "h" },
     },
   });
-  if (values.help === true || values.settings === undefined) return null;
+  const { settings: path, config, snapshots } = values;
+  const settings = settingsChoice({ settings: path, config, env: values.env ?? env["APP_ENV"], snapshots });
+  if (values.help === true || settings === null) return null;
   const inCluster = env["KUBERNETES_SERVICE_HOST"] !== undefined && values.kubeconfig === undefined;
   return {
-    settings: values.settings,
+    settings,
     choice: {
       inCluster,
       ...(values.kubeconfig === undefined ? {} : { kubeconfig: values.kubeconfig }),
@@ -56,7 +82,7 @@ export async function runOperator(args: readonly string[], seams: Seams): Promis
   try {
     return await run(args, seams);
   } catch (error) {
-    if (error instanceof ConnectionError) {
+    if (error instanceof ConnectionError || (error instanceof InfraError && error.type === "CONFIG")) {
       console.error(`${error.message}; nothing was started`);
       return 2;
     }
@@ -75,20 +101,16 @@ async function run(args: readonly string[], seams: Seams): Promise<number> {
   }
   if (given === null) {
     const asked = args.includes("--help") || args.includes("-h");
-    console.error(asked ? USAGE : `--settings is missing\n\n${USAGE}`);
+    console.error(asked ? USAGE : `give either --settings or --config, and as --env dev, test or prod\n\n${USAGE}`);
     return asked ? 0 : 2;
   }
-  const loaded = await loadSettings(given.settings);
-  if (!loaded.ok) {
-    console.error(`${given.settings}: ${loaded.problems.length} problem(s), nothing was started`);
-    for (const problem of loaded.problems) console.error(`  ${formatProblem(problem)}`);
-    return 2;
-  }
+  const settings = await settingsOf(given.settings, seams);
+  if (settings === null) return 2;
   const connection = loadConnection(given.choice);
   const operator = await compose(
     {
       connection,
-      settings: loaded.settings,
+      settings,
       namespace: given.namespace,
       identity: given.identity,
     },
@@ -98,6 +120,16 @@ async function run(args: readonly string[], seams: Seams): Promise<number> {
   operator.log.info({ identity: given.identity, listen: operator.health.address, apiServer: origin, user }, "started");
   await operator.run(untilSignalled());
   return 0;
+}
+
+/** Null where the file does not hold: what is wrong with it was said. */
+async function settingsOf(choice: SettingsChoice, seams: Seams): Promise<OperatorOptions["settings"] | null> {
+  if (!("path" in choice)) return (tools) => planeSettings(choice, seams, tools);
+  const loaded = await loadSettings(choice.path);
+  if (loaded.ok) return () => Promise.resolve(fixedSettings(loaded.settings));
+  console.error(`${choice.path}: ${loaded.problems.length} problem(s), nothing was started`);
+  for (const problem of loaded.problems) console.error(`  ${formatProblem(problem)}`);
+  return null;
 }
 
 /** The first signal ends what is under way and stores it; the second ends the process at once. */

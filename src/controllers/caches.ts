@@ -1,5 +1,6 @@
 import type { Clock, Rng } from "../lib/seams.ts";
 import { isTerminal, type Phase, PHASES } from "../domain/phase.ts";
+import type { WaitingReason } from "../domain/reasons.ts";
 import { DONE_LABEL, SWITCH_TASKS, TENANT_STATES } from "../api/group.ts";
 import { countOf, fieldsOf, oneOf, textOf } from "../api/wire.ts";
 import type { KubeClient } from "../kube/client.ts";
@@ -40,6 +41,8 @@ export interface Caches {
   /** Tasks of a namespace that hold a tenant. */
   holding(namespace: string): number;
   wakeTask(uid: string, lane: Lane): void;
+  /** Who waits for that looks again. */
+  wakeWaiting(reason: WaitingReason): void;
 }
 
 const phaseOf = (task: KubeObject): Phase | null => oneOf(fieldsOf(task["status"])["phase"], PHASES);
@@ -113,6 +116,12 @@ export function openCaches(deps: CachesDeps): Caches {
     holding: (namespace) => live.countBy("holding", namespace),
     wakeTask: (uid, lane) => {
       for (const task of [...live.byIndex("uid", uid), ...going.byIndex("uid", uid)]) taskQueue.add(keyOf(task), lane);
+    },
+    wakeWaiting: (reason) => {
+      for (const task of [...live.all(), ...going.all()]) {
+        if (textOf(fieldsOf(fieldsOf(task["status"])["waiting"])["reason"]) === reason)
+          taskQueue.add(keyOf(task), "continuation");
+      }
     },
   };
 }

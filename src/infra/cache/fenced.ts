@@ -82,9 +82,21 @@ export interface FencedStore {
   close(): Promise<void>;
 }
 
-export function openFencedStore(connections: ReadonlyMap<string, RedisConnection>): FencedStore {
-  const stores = new Map([...connections].map(([name, connection]) => [name, new EndpointStore(name, connection)]));
-  const at = (endpoint: string): EndpointStore | null => stores.get(endpoint) ?? null;
+/** The connections of endpoints, one each; which there are may change. */
+export interface RedisConnections {
+  get(endpoint: string): RedisConnection | undefined;
+  values(): Iterable<RedisConnection>;
+}
+
+export function openFencedStore(connections: RedisConnections): FencedStore {
+  const stores = new Map<RedisConnection, EndpointStore>();
+  const at = (endpoint: string): EndpointStore | null => {
+    const connection = connections.get(endpoint);
+    if (connection === undefined) return null;
+    const known = stores.get(connection) ?? new EndpointStore(endpoint, connection);
+    stores.set(connection, known);
+    return known;
+  };
   const gone = (endpoint: string): StoreResult => ({
     is: "retryable",
     fault: fault("EndpointUnavailable", { endpoint }),

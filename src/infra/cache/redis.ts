@@ -48,7 +48,9 @@ export interface RedisConnection {
 }
 
 export interface RedisDeps {
-  readonly endpoint: OpenEndpoint<"redis">;
+  readonly name: string;
+  /** The endpoint as the settings have it now; null where they have it no more. */
+  readonly endpoint: () => OpenEndpoint<"redis"> | null;
   readonly guard: Guard;
   readonly clock: Clock;
   readonly boundary?: Boundary;
@@ -69,7 +71,7 @@ export function openRedis(deps: RedisDeps): RedisConnection {
   const run = async (use: Use, size: number, options: RunOptions): Promise<RedisReply> => {
     const work = (): Promise<RedisReply> => line.use(use, options);
     const reply =
-      tooLarge(size, deps.endpoint) ?? (await (options.point === null ? work() : boundary.around(options.point, work)));
+      tooLarge(size, deps.name) ?? (await (options.point === null ? work() : boundary.around(options.point, work)));
     if ("fault" in reply) deps.metrics?.failed("cache", reply.fault);
     return reply;
   };
@@ -86,7 +88,7 @@ export function openRedis(deps: RedisDeps): RedisConnection {
       if (reply.kind === "reply") return { status: "healthy", message: "answers" };
       return { status: "unhealthy", message: reply.kind === "error" ? `answers ${reply.code}` : reply.fault.message };
     },
-    keyRefusal: (key) => deps.endpoint.keyRefusal(key),
+    keyRefusal: (key) => deps.endpoint()?.keyRefusal(key) ?? null,
     close: async () => line.close(),
   };
 }
@@ -147,31 +149,38 @@ class Line {
 
   /** A live connection under the policy and the credentials of now, else what speaks against one. */
   async #connected(ended: AbortSignal): Promise<RedisClient | RedisReply> {
-    const { endpoint, clock } = this.#deps;
+    const { clock, name } = this.#deps;
+    const endpoint = this.#deps.endpoint();
+    if (endpoint === null) return { kind: "notSent", fault: fault("EndpointUnavailable", { endpoint: name }) };
     const material = await endpoint.material();
     if (!material.ok) return { kind: "notSent", fault: material.fault };
-    if (this.#client !== null && this.#client.alive && this.#digest === material.value.digest) return this.#client;
+    const digest = `${endpoint.policy.digest} ${endpoint.settings.addresses.join(" ")} ${material.value.digest}`;
+    if (this.#client !== null && this.#client.alive && this.#digest === digest) return this.#client;
     this.#client?.destroy();
     this.#client = null;
     const wait = millisOf(this.#notBefore - clock.monotonic());
     if (wait > 0) await clock.sleep(wait, ended).catch(() => undefined);
     if (ended.aborted || this.#closed) return { kind: "notSent", fault: this.#late() };
-    const opened = await this.#open(material.value, ended);
+    const opened = await this.#open(endpoint, material.value, ended);
     if (opened instanceof RedisClient) {
       this.#failures = 0;
       this.#client = opened;
-      this.#digest = material.value.digest;
+      this.#digest = digest;
       return opened;
     }
     this.#failures += 1;
     this.#notBefore = millisOf(clock.monotonic() + backoffAfter(this.#failures, RECONNECT, 1));
-    this.#deps.log?.warn({ endpoint: endpoint.settings.name, failures: this.#failures }, "redis cannot be reached");
+    this.#deps.log?.warn({ endpoint: name, failures: this.#failures }, "redis cannot be reached");
     return opened;
   }
 
   /** The first of the configured addresses that takes a connection; the server's own redirects are never followed. */
-  async #open(material: Material, ended: AbortSignal): Promise<RedisClient | RedisReply> {
-    const { endpoint, guard } = this.#deps;
+  async #open(
+    endpoint: OpenEndpoint<"redis">,
+    material: Material,
+    ended: AbortSignal,
+  ): Promise<RedisClient | RedisReply> {
+    const { guard } = this.#deps;
     let last: Fault = fault("NoInstances", { sources: `the addresses of endpoint ${endpoint.settings.name}` });
     for (const address of endpoint.settings.addresses) {
       const to = { ...endpoint.destination(material, { address, alpn: [] }), namespace: "" };
@@ -213,14 +222,14 @@ class Line {
       : fault("AnswerLost", this.#about());
   }
   #about(): { readonly endpoint: string; readonly address: string } {
-    const { name, addresses } = this.#deps.endpoint.settings;
-    return { endpoint: name, address: addresses[0] ?? "its address" };
+    const { name, endpoint } = this.#deps;
+    return { endpoint: name, address: endpoint()?.settings.addresses[0] ?? "its address" };
   }
 }
 
-function tooLarge(bytes: number, { settings }: OpenEndpoint<"redis">): RedisReply | null {
+function tooLarge(bytes: number, endpoint: string): RedisReply | null {
   if (bytes <= LARGEST_COMMAND) return null;
-  const facts = { endpoint: settings.name, bytes: String(bytes), limit: String(LARGEST_COMMAND) };
+  const facts = { endpoint, bytes: String(bytes), limit: String(LARGEST_COMMAND) };
   return { kind: "notSent", fault: fault("RequestTooLarge", facts) };
 }
 

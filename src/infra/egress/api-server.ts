@@ -1,7 +1,7 @@
 import type { buildConnector } from "undici";
 import { formatAddress, parseHost } from "../../lib/address.ts";
 import type { Guard } from "./connect.ts";
-import { apiServerPolicy } from "./policy.ts";
+import { configuredServerPolicy } from "./policy.ts";
 
 /** What a connection to the API server proves to whom; null: the host's own name, Node's authorities, no client certificate. */
 export interface ApiServerTls {
@@ -18,7 +18,7 @@ export interface ApiServerTls {
 export function apiServerConnector(guard: Guard, origin: string): (tls: ApiServerTls) => buildConnector.connector {
   const url = new URL(origin);
   const port = Number(url.port === "" ? (url.protocol === "https:" ? 443 : 80) : url.port);
-  const policy = apiServerPolicy(port);
+  const policy = configuredServerPolicy("kubernetes", port);
   const host = parseHost(url.hostname.replace(/^\[|\]$/g, ""));
   if (host === null)
     throw new Error(`the API server's host ${url.hostname} is not a name or an address in its usual form`);

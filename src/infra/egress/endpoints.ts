@@ -40,6 +40,10 @@ export type Found<T> = { readonly ok: true; readonly value: T } | { readonly ok:
 export interface Endpoints {
   /** The endpoint, if it exists, speaks this protocol and the namespace may use it; one text for all three refusals (SEC-26). */
   find<P extends Protocol>(name: string, namespace: string, protocol: P): Found<OpenEndpoint<P>>;
+  /** As the settings have it now, whoever may use it; null where they have none of that name and protocol. */
+  open<P extends Protocol>(name: string, protocol: P): OpenEndpoint<P> | null;
+  /** Other settings are in force: what is under way ends by the old ones, all that begins goes by the new ones. */
+  replace(next: Pick<EndpointsDeps, "endpoints" | "ceiling">): void;
 }
 
 export interface EndpointsDeps {
@@ -53,27 +57,33 @@ export interface EndpointsDeps {
 const UNNAMED: Host = { kind: "name", text: "invalid" };
 
 export function openEndpoints({ endpoints, ceiling, secrets, guard }: EndpointsDeps): Endpoints {
-  const byName = new Map(
-    endpoints.map((settings) => {
-      const policy = policyOf(settings, ceiling);
-      const endpoint: OpenEndpoint = {
-        settings,
-        policy,
-        material: () => materialOf(settings, secrets),
-        destination: (material, at) => ({ policy, address: at.address, tls: tlsOf(settings, material, at) }),
-        keyRefusal: (key) =>
-          settings.protocol === "redis" && isAllowedKey(key, settings) ? null : guard.refuse(settings.name, "key"),
-      };
-      return [settings.name, endpoint];
-    }),
-  );
+  const opened = (settings: EndpointSettings, within: CeilingSettings): OpenEndpoint => {
+    const policy = policyOf(settings, within);
+    return {
+      settings,
+      policy,
+      material: () => materialOf(settings, secrets),
+      destination: (material, at) => ({ policy, address: at.address, tls: tlsOf(settings, material, at) }),
+      keyRefusal: (key) =>
+        settings.protocol === "redis" && isAllowedKey(key, settings) ? null : guard.refuse(settings.name, "key"),
+    };
+  };
+  const allOf = (next: Pick<EndpointsDeps, "endpoints" | "ceiling">): ReadonlyMap<string, OpenEndpoint> =>
+    new Map(next.endpoints.map((settings) => [settings.name, opened(settings, next.ceiling)]));
+  let byName = allOf({ endpoints, ceiling });
+  const open = <P extends Protocol>(name: string, protocol: P): OpenEndpoint<P> | null => {
+    const found = byName.get(name);
+    return found?.settings.protocol === protocol ? (found as unknown as OpenEndpoint<P>) : null;
+  };
   return {
+    open,
     find: <P extends Protocol>(name: string, namespace: string, protocol: P): Found<OpenEndpoint<P>> => {
-      const found = byName.get(name);
-      const usable = found?.settings.protocol === protocol && found.settings.allowedNamespaces.includes(namespace);
-      if (!usable) return { ok: false, fault: guard.refuse(name.slice(0, 63), "endpoint") };
-      return { ok: true, value: found as unknown as OpenEndpoint<P> };
+      const value = open(name, protocol);
+      const isUsable = value?.settings.allowedNamespaces.includes(namespace) === true;
+      if (value === null || !isUsable) return { ok: false, fault: guard.refuse(name.slice(0, 63), "endpoint") };
+      return { ok: true, value };
     },
+    replace: (next) => void (byName = allOf(next)),
   };
 }
 

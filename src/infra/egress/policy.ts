@@ -32,7 +32,7 @@ export interface Opening {
 export interface EgressPolicy {
   readonly endpoint: string;
   readonly own: Opening;
-  /** Null for the API server alone: it is reached because it is the configured one, and nothing else is. */
+  /** Null for a server of the operator itself: it is reached because it is the configured one, and nothing else is. */
   readonly ceiling: Opening | null;
   /** Changes with anything that the policy rests on; part of every pool's key. */
   readonly digest: string;
@@ -58,10 +58,10 @@ export function policyOf(endpoint: EndpointSettings, ceiling: CeilingSettings): 
   return { endpoint: name, own: opening({ cidrs, ports }), ceiling: opening(ceiling), digest };
 }
 
-/** The API server's own: any address that its configured name has, but one port. */
-export function apiServerPolicy(port: number): EgressPolicy {
+/** Of a server that the operator itself works with (API server, etcd): any address that its configured name has, but one port. */
+export function configuredServerPolicy(name: string, port: number): EgressPolicy {
   const own = opening({ cidrs: ["0.0.0.0/0", "::/0"], ports: [port] });
-  return { endpoint: "kubernetes", own, ceiling: null, digest: hexDigest("kubernetes", String(port)) };
+  return { endpoint: name, own, ceiling: null, digest: hexDigest(name, String(port)) };
 }
 
 /** The first rule that speaks against this destination; null where none does (guard 3). */

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { classify } from "../../../src/infra/egress/classify.ts";
-import { apiServerPolicy, policyOf, refusalOf } from "../../../src/infra/egress/policy.ts";
+import { configuredServerPolicy, policyOf, refusalOf } from "../../../src/infra/egress/policy.ts";
 import { formatIp, type Ip, mustCidr, parseIp } from "../../../src/lib/ip.ts";
 import { httpEndpoint } from "../../support/egress/rig.ts";
 import { CLOSED_RANGES, edgesOf } from "../../support/egress/vectors.ts";
@@ -146,7 +146,7 @@ describe("[SEC-19] listeners that no endpoint reaches", () => {
   });
 
   test("[SEC-4] the API server's own policy goes to its port only, and to no denied range", () => {
-    const own = apiServerPolicy(6443);
+    const own = configuredServerPolicy("kubernetes", 6443);
     const says = (address: string, port: number): string | null =>
       refusalOf(own, { ip: ip(address), port }, [{ ip: ip("127.0.0.1"), port: 6443 }]);
     expect([says("127.0.0.1", 6443), says("10.0.0.1", 6443), says("8.8.8.8", 6443)]).toEqual([null, null, null]);

@@ -110,7 +110,15 @@ export function openRig(options: RigOptions): Rig {
     redis: (name = "routing") => {
       const found = endpoints.find(name, "prod", "redis");
       if (!found.ok) throw new Error(found.fault.message);
-      const connection = openRedis({ endpoint: found.value, guard, clock, boundary, metrics, log });
+      const connection = openRedis({
+        name: found.value.settings.name,
+        endpoint: () => found.value,
+        guard,
+        clock,
+        boundary,
+        metrics,
+        log,
+      });
       opened.push(connection);
       return connection;
     },

@@ -1,0 +1,199 @@
+import { parseAddress } from "./lib/address.ts";
+import { InfraError } from "./lib/infra-error.ts";
+import type { JsonObject } from "./lib/json.ts";
+import { formatDuration } from "./lib/time.ts";
+import type { Coord } from "./infra/coord/coord.ts";
+import { openCoord } from "./infra/coord/open-coord.ts";
+import type { ConfigManager } from "./infra/config/config-manager.ts";
+import type { SettingsOf } from "./infra/config/components.ts";
+import { crossCheck } from "./infra/config/cross-check.ts";
+import { openConfig } from "./infra/config/open-config.ts";
+import { formatProblem, type Problem } from "./infra/config/problems.ts";
+import type { Environment } from "./infra/config/services.ts";
+import type { Settings } from "./infra/config/settings.ts";
+import { openGuard } from "./infra/egress/connect.ts";
+import { configuredServerPolicy } from "./infra/egress/policy.ts";
+import { openSecrets, type Secrets } from "./infra/egress/secrets.ts";
+import type { Checker } from "./infra/health/health.ts";
+import type { Seams, Tools } from "./operator.ts";
+
+/** Where the operator's settings come from, and how later ones reach it. */
+export interface SettingsSource extends AsyncDisposable {
+  readonly first: Settings;
+  /** Called with each later value once it is in force; only what was checked as a whole gets there. */
+  follow(apply: (next: Settings) => void): void;
+  readonly checkers: readonly Checker[];
+}
+
+/** Read once, for as long as the process lives. */
+export const fixedSettings = (settings: Settings): SettingsSource => ({
+  first: settings,
+  follow: () => undefined,
+  checkers: [],
+  [Symbol.asyncDispose]: () => Promise.resolve(),
+});
+
+export interface PlaneOptions {
+  /** Root of the tree of files. */
+  readonly files: string;
+  readonly env: Environment;
+  /** Folder for the last values of the centre; null: none is kept. */
+  readonly snapshots: string | null;
+}
+
+/**
+ * The operator's settings from the config plane: the tree of files, and above it the centre where one is configured (COORD_ENDPOINTS,
+ * or a `coord` file for turnout). The centre down is no reason not to start, and a later value that does not hold changes nothing.
+ * @throws InfraError CONFIG where files and centre give no settings that hold
+ */
+export async function planeSettings(options: PlaneOptions, seams: Seams, tools: Tools): Promise<SettingsSource> {
+  await using opening = new AsyncDisposableStack();
+  const about = { ...options, ...tools, service: "turnout", clock: seams.clock, rng: seams.rng } as const;
+  const coord = await coordOf(about, seams);
+  if (coord !== null) opening.use(coord);
+  const centre = coord?.centre ?? null;
+  const [operator, endpoints] = await Promise.all([
+    openConfig(centre, { ...about, component: "operator" }),
+    openConfig(centre, { ...about, component: "endpoints" }),
+  ]);
+  opening.use(operator);
+  opening.use(endpoints);
+  const first = { operator: operator.current(), endpoints: endpoints.current() };
+  const problems = problemsOf(first);
+  if (problems.length > 0) throw doNotFit(problems);
+  const open = opening.move();
+  return {
+    first,
+    follow: (apply) => follow(operator, endpoints, apply),
+    checkers: [checkerOf("operator", operator), checkerOf("endpoints", endpoints)],
+    [Symbol.asyncDispose]: () => open.disposeAsync(),
+  };
+}
+
+type Operator = ConfigManager<SettingsOf<"operator">>;
+type Endpoints = ConfigManager<SettingsOf<"endpoints">>;
+
+/** Each is judged together with the other as it is: what does not fit is refused, and the last good value stays. */
+function follow(operator: Operator, endpoints: Endpoints, apply: (next: Settings) => void): void {
+  const judge = (next: Settings): void => {
+    const problems = problemsOf(next);
+    if (problems.length > 0) throw doNotFit(problems);
+  };
+  const changed = (): void => apply({ operator: operator.current(), endpoints: endpoints.current() });
+  operator.subscribe({
+    name: "operator",
+    prepare: (_old, next) => judge({ operator: next, endpoints: endpoints.current() }),
+    commit: changed,
+  });
+  endpoints.subscribe({
+    name: "operator",
+    prepare: (_old, next) => judge({ operator: operator.current(), endpoints: next }),
+    commit: changed,
+  });
+}
+
+/** What no single component shows: an endpoint beyond the ceiling, a bound inside a shorter one. */
+function problemsOf({ operator, endpoints }: Settings): readonly Problem[] {
+  const { timeout, attemptTimeout, instanceTimeout } = operator.defaults;
+  const texts = {
+    timeout: formatDuration(timeout),
+    attemptTimeout: formatDuration(attemptTimeout),
+    instanceTimeout: formatDuration(instanceTimeout),
+  };
+  const raw = { operator: { ...operator, defaults: texts }, endpoints } as unknown as JsonObject;
+  return crossCheck(raw);
+}
+
+const MOST_SAID = 8;
+function doNotFit(problems: readonly Problem[]): InfraError {
+  const said = problems.slice(0, MOST_SAID).map(formatProblem);
+  const more = problems.length > MOST_SAID ? [`and ${problems.length - MOST_SAID} more`] : [];
+  const message = [...said, ...more].join("; ");
+  return new InfraError({ component: "config", type: "CONFIG", code: "DoesNotFit", message, retryable: false });
+}
+
+const checkerOf = (name: string, manager: Operator | Endpoints): Checker => ({
+  component: `config ${name}`,
+  critical: false,
+  check: () => Promise.resolve(manager.check()),
+});
+
+type About = PlaneOptions & Tools & { readonly service: "turnout" } & Pick<Seams, "clock" | "rng">;
+
+/** Null where no centre is configured. */
+async function coordOf(about: About, seams: Seams): Promise<Coord | null> {
+  const named = seams.env["COORD_ENDPOINTS"] ?? "";
+  await using manager = await openConfig(null, { ...about, component: "coord" });
+  if (named === "" && manager.status().source === "default") return null;
+  const settings = manager.current();
+  const { addresses, clear } = named === "" ? { addresses: settings.endpoints, clear: false } : addressesOf(named);
+  const { username, password, tls } = settings;
+  const secrets = openSecrets({ env: seams.env, roots: [], clock: seams.clock });
+  const material = clear || tls === "None" ? null : await caOf(tls.ca, secrets);
+  const guard = openGuard({
+    resolve: seams.resolve,
+    clock: seams.clock,
+    sockets: COORD_SOCKETS,
+    reserved: () => [],
+    metrics: about.metrics,
+    log: about.log.module("egress"),
+  });
+  return openCoord({
+    endpoints: addresses,
+    timeout: settings.timeout,
+    retry: {
+      maxRetries: settings.retry.maxRetries,
+      initial: settings.retry.initialInterval,
+      factor: settings.retry.multiplier,
+      max: settings.retry.maxInterval,
+    },
+    credentials:
+      username === undefined || password === undefined
+        ? null
+        : async () => ({ username, password: await valueOf(password, secrets) }),
+    dial: (address, signal) => {
+      const parsed = parseAddress(address);
+      const identity = parsed?.host ?? ({ kind: "name", text: "invalid" } as const);
+      return guard.connect(
+        {
+          policy: configuredServerPolicy("coord", parsed?.port ?? 0),
+          namespace: "",
+          address,
+          tls: material === null ? null : { identity, ca: material.ca, cert: null, key: null, alpn: ["http/1.1"] },
+        },
+        signal,
+      );
+    },
+    clock: seams.clock,
+    rng: seams.rng,
+    metrics: about.metrics,
+    log: about.log.module("coord"),
+  });
+}
+
+/** Watches hold one each, calls share some. */
+const COORD_SOCKETS = { perAddress: 64, perNamespace: 192 } as const;
+
+/** `http://host:port,…` in the clear, else TLS, as config-cli takes it. @throws InfraError CONFIG */
+function addressesOf(text: string): { readonly addresses: readonly string[]; readonly clear: boolean } {
+  const parts = text.split(",").map((part) => /^(?:(https?):\/\/)?([^/]+)\/?$/.exec(part.trim()));
+  const addresses = parts.map((part) => part?.[2] ?? "");
+  const clear = parts.filter((part) => part?.[1] === "http").length;
+  if (addresses.every((address) => parseAddress(address) !== null) && (clear === 0 || clear === parts.length))
+    return { addresses, clear: clear > 0 };
+  const message = `COORD_ENDPOINTS: ${JSON.stringify(text.slice(0, 80))} is not http://HOST:PORT,… or https://HOST:PORT,…`;
+  throw new InfraError({ component: "coord", type: "CONFIG", code: "BadEndpoints", message, retryable: false });
+}
+
+type Reference = Parameters<Secrets["read"]>[0];
+
+async function caOf(ca: Reference | undefined, secrets: Secrets): Promise<{ readonly ca: string | null }> {
+  return { ca: ca === undefined ? null : await valueOf(ca, secrets) };
+}
+
+async function valueOf(reference: Reference, secrets: Secrets): Promise<string> {
+  const read = await secrets.read(reference);
+  if (read.ok) return read.value;
+  const message = `coord: a secret cannot be read (${read.reason}); correct its reference in the coord settings`;
+  throw new InfraError({ component: "coord", type: "CONFIG", code: "SecretUnreadable", message, retryable: false });
+}
