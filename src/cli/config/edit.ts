@@ -1,3 +1,4 @@
+import type { Sourced } from "../../infra/config/check-tree.ts";
 import { componentOf } from "../../infra/config/components.ts";
 import { type ConfigKey, formatKey } from "../../infra/config/config-key.ts";
 import { readJson } from "../../infra/config/json-text.ts";
@@ -7,7 +8,7 @@ import type { Centre, KeyValue } from "../../infra/coord/coord.ts";
 import { backoffAfter } from "../../lib/backoff.ts";
 import { InfraError } from "../../lib/infra-error.ts";
 import type { Json } from "../../lib/json.ts";
-import { millisOf, seconds } from "../../lib/time.ts";
+import { millisOf } from "../../lib/time.ts";
 import { asSourced, newProblems, readRelated } from "./centre-set.ts";
 import type { Context } from "./context.ts";
 import { CliFailure, EXIT } from "./failure.ts";
@@ -31,7 +32,7 @@ const MOST_TRIES = 500;
  * Each wait is drawn anew, so that writers who collided come apart. Tries go on past the fifth while --timeout lasts: of 50 writers at
  * once with 5 tries each, some always lose (test/cli/config-edit.test.ts counts them).
  */
-const WAIT = { initial: millisOf(20), factor: 2, max: seconds(1) };
+const WAIT = { initial: millisOf(20), factor: 2, max: millisOf(250) };
 
 export interface Editing {
   readonly edit: Edit;
@@ -46,13 +47,15 @@ export async function editKey(context: Context, key: ConfigKey, { edit, seen, bl
   const { seams } = context;
   const centre = await context.centre();
   const until = seams.clock.monotonic() + context.timeout;
+  // Neighbours that change meanwhile are checked by whoever changes them.
+  const { sourced } = await readRelated(centre, key, seams.signal);
   for (let tries = 1; ; tries += 1) {
     const found = await centre.get(formatKey(key), seams.signal);
     if (seen !== undefined && (found?.revision ?? 0) !== seen) throw outrun(key, tries);
     const before = blind === true ? readable(found) : valueOf(key, found);
     const after = edit(before);
     if (isSame(before, after, found)) return { before, after: before, revision: null, tries };
-    await refuseProblems(context, { centre, key, after });
+    if (after !== null) refuseProblems(key, after, sourced);
     const revision = await writeOver({ context, centre, key }, found, after);
     if (revision !== null) return { before, after, revision, tries };
     if (tries >= MOST_TRIES || (tries >= FEWEST_TRIES && seams.clock.monotonic() >= until)) throw outrun(key, tries);
@@ -104,13 +107,8 @@ export function valueOf(key: ConfigKey, found: KeyValue | null): Json | null {
   );
 }
 
-async function refuseProblems(
-  { seams }: Context,
-  { centre, key, after }: { readonly centre: Centre; readonly key: ConfigKey; readonly after: Json | null },
-): Promise<void> {
-  if (after === null) return;
-  const { sourced } = await readRelated(centre, key, seams.signal);
-  const problems = newProblems(sourced, [asSourced(key, after)]);
+function refuseProblems(key: ConfigKey, after: Json, around: readonly Sourced[]): void {
+  const problems = newProblems(around, [asSourced(key, after)]);
   if (problems.length === 0) return;
   const lines = problems.map((problem) => `  ${formatFileProblem(problem)}`).join("\n");
   throw new CliFailure(
