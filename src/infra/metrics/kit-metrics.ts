@@ -34,6 +34,12 @@ export const KIT_METRICS = {
     labels: ["layer", "result"],
     help: "Reads of values by the layer that was asked, and whether it had one.",
   },
+  infra_mq_messages_total: {
+    kind: "counter",
+    labels: ["topic", "result"],
+    help: "Messages by what became of them: sent, handled, setAside.",
+  },
+  infra_mq_lag: { kind: "gauge", labels: ["topic"], help: "Messages of our partitions that are not yet committed." },
   infra_http_requests_total: {
     kind: "counter",
     labels: ["method", "route", "code"],

@@ -4,7 +4,8 @@ import { register } from "prom-client";
 import { describe, expect, test } from "vitest";
 import { FAILURE_TYPES, FAILURES, fault, type FailureCode } from "../../../src/lib/failures.ts";
 import { METRICS, type MetricName } from "../../../src/infra/metrics/metric-table.ts";
-import { MOST_SERIES, noMetrics, openMetrics } from "../../../src/infra/metrics/metrics.ts";
+import { noMetrics, openMetrics } from "../../../src/infra/metrics/metrics.ts";
+import { MOST_SERIES } from "../../../src/infra/metrics/series.ts";
 
 /** Series of the text, without those that a histogram of no observation has. */
 const seriesOf = (text: string): string[] => text.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
@@ -49,6 +50,7 @@ describe("the table", () => {
         "rule",
         "state",
         "to",
+        "topic",
         "type",
         "verb",
       ].toSorted(),
@@ -196,3 +198,43 @@ function feed(
   else if (kind === "gauge") metrics.set(name as "turnout_tasks_active", labels, 1);
   else metrics.observe(name as "turnout_lock_held_seconds", labels, 1);
 }
+
+describe("[R130] a service's own metrics", () => {
+  const TABLE = {
+    messages_total: { kind: "counter", labels: ["result"], help: "Messages." },
+    batch_seconds: { kind: "histogram", labels: [], buckets: [0.1, 1], help: "Batches." },
+    waiting: { kind: "gauge", labels: ["unit"], help: "Waiting." },
+  } as const;
+
+  test("are declared in one table and shown under the names of the service", async () => {
+    const metrics = openMetrics();
+    const own = metrics.declare(TABLE, { namespace: "im", subsystem: "task" });
+    own.count("messages_total", { result: "stored" }, 2);
+    own.observe("batch_seconds", {}, 0.5);
+    own.set("waiting", { unit: "blue" }, 3);
+    const text = await metrics.text();
+    expect(text).toContain('im_task_messages_total{result="stored"} 2');
+    expect(text).toContain('im_task_batch_seconds_bucket{le="1"} 1');
+    expect(text).toContain('im_task_waiting{unit="blue"} 3');
+    expect(metrics.declare({ waiting: TABLE.waiting }, { namespace: "im" })).toBeDefined();
+  });
+
+  test("a name that is taken or none is refused", () => {
+    const metrics = openMetrics();
+    metrics.declare(TABLE, { namespace: "im" });
+    expect(() => metrics.declare(TABLE, { namespace: "im" })).toThrow("im_messages_total is no free name");
+    expect(() => metrics.declare({ "Bad-Name": TABLE.waiting }, { namespace: "im" })).toThrow("no free name");
+    expect(() => metrics.declare({ tasks: TABLE.waiting }, { namespace: "turnout" })).toThrow("no free name");
+  });
+
+  test("[SEC-40] count towards the same bound", async () => {
+    const metrics = openMetrics();
+    const labels = ["a", "b"] as const;
+    const own = metrics.declare({ n: { kind: "gauge", labels, help: "N." } }, { namespace: "im" });
+    for (let a = 0; a < 32; a += 1) for (let b = 0; b < 32; b += 1) own.set("n", { a: `a${a}`, b: `b${b}` }, 1);
+    const more = metrics.declare({ m: { kind: "gauge", labels, help: "M." } }, { namespace: "im" });
+    for (let a = 0; a < 32; a += 1) for (let b = 0; b < 32; b += 1) more.set("m", { a: `a${a}`, b: `b${b}` }, 1);
+    expect(seriesOf(await metrics.text()).length).toBeLessThanOrEqual(MOST_SERIES);
+    expect(await metrics.text()).toMatch(/infra_errors_total\{component="metrics",type="VALIDATION"\} \d+/);
+  });
+});

@@ -1,0 +1,78 @@
+import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
+import type { Clock, Rng } from "../../lib/seams.ts";
+import { type Millis, millisOf } from "../../lib/time.ts";
+import type { Log } from "../clog/log.ts";
+import type { Metrics } from "./metrics.ts";
+import { newTrace, parseTrace, type TraceContext } from "./trace-context.ts";
+
+export interface RequestIds {
+  readonly trace: TraceContext;
+  /** Of this request alone: the caller's, where it is a plain word, else a new one. */
+  readonly requestId: string;
+}
+
+/** Answers one request; the ids go into the log's context and on to whoever is called next. */
+export type RequestHandler = (request: IncomingMessage, response: ServerResponse, ids: RequestIds) => void;
+
+export interface HttpServerDeps {
+  readonly metrics: Metrics;
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly rng: Rng;
+  /** Runs the work so that every line it logs carries the ids: `withLogContext` of clog. */
+  readonly within: (context: { readonly trace_id: string; readonly request_id: string }, work: () => void) => void;
+  /** Pattern of the route, such as `/tenants/:id`; never the path itself. Null: none of ours. */
+  readonly routeOf: (request: IncomingMessage) => string | null;
+  /** Asked at each request, so that it can change. */
+  readonly slow: () => Millis;
+}
+
+/** As RFC 9110 and PATCH of RFC 5789 name them; anything else would be a label that callers choose. */
+const METHODS: ReadonlySet<string> = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
+const PLAIN_ID = /^[\w.-]{1,64}$/;
+
+/** Counts, times and traces what the handler answers; requests that take long are logged. */
+export function measured(handler: RequestHandler, deps: HttpServerDeps): RequestListener {
+  const { metrics, clock, rng, within } = deps;
+  let inFlight = 0;
+  const show = (change: 1 | -1): void => metrics.set("infra_http_in_flight", {}, (inFlight += change));
+  show(1);
+  show(-1);
+  return (request, response) => {
+    const since = clock.monotonic();
+    const ids = idsOf(request, rng);
+    const context = { trace_id: ids.trace.traceId, request_id: ids.requestId };
+    show(1);
+    // `close` comes once, after the answer or the caller's end, whichever is first.
+    response.once("close", () => {
+      show(-1);
+      within(context, () => measure(request, response, { deps, took: millisOf(clock.monotonic() - since) }));
+    });
+    response.setHeader("x-request-id", ids.requestId);
+    within(context, () => handler(request, response, ids));
+  };
+}
+
+function measure(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { deps, took }: { readonly deps: HttpServerDeps; readonly took: Millis },
+): void {
+  const { metrics, log, routeOf, slow } = deps;
+  const method = METHODS.has(request.method ?? "") ? (request.method ?? "") : "other";
+  const route = routeOf(request) ?? "none";
+  // nginx' word for a caller who left before the answer.
+  const code = response.writableFinished ? String(response.statusCode) : "499";
+  metrics.count("infra_http_requests_total", { method, route, code });
+  metrics.observe("infra_http_request_duration_seconds", { method, route }, took / 1000);
+  if (took < slow()) return;
+  metrics.count("infra_slow_total", { component: "http" });
+  log.warn({ method, route, code, millis: Math.round(took) }, "slow request");
+}
+
+function idsOf({ headers }: IncomingMessage, rng: Rng): RequestIds {
+  const { traceparent, "x-request-id": given } = headers;
+  const parent = typeof traceparent === "string" ? parseTrace(traceparent) : null;
+  const requestId = typeof given === "string" && PLAIN_ID.test(given) ? given : rng.id();
+  return { trace: newTrace(rng, parent), requestId };
+}
