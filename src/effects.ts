@@ -11,7 +11,7 @@ import type { Listener } from "./infra/egress/policy.ts";
 import { openSecrets } from "./infra/egress/secrets.ts";
 import type { Metrics } from "./infra/metrics/metrics.ts";
 import type { Ports } from "./stages/stage.ts";
-import type { Seams } from "./operator.ts";
+import type { Seams } from "./seams.ts";
 
 /** The ways to receivers and stores: one guard, one policy per named endpoint. */
 export interface Effects {

@@ -1,4 +1,4 @@
-import type { Boundary, Clock, KubeTransport, Resolve, Rng } from "./lib/seams.ts";
+import type { KubeTransport } from "./lib/seams.ts";
 import { type Millis, minutes, seconds } from "./lib/time.ts";
 import { PHASES } from "./domain/phase.ts";
 import { WAITING_REASONS } from "./domain/reasons.ts";
@@ -23,29 +23,17 @@ import { type Election, openElection } from "./kube/lease.ts";
 import { runManager } from "./kube/manager.ts";
 import { openTransport } from "./kube/transport.ts";
 import { STAGES } from "./stages/registry.ts";
-import { type LogDestination, type OpenedLog, openLog } from "./infra/clog/log.ts";
+import { type OpenedLog, openLog } from "./infra/clog/log.ts";
 import { type Effects, openEffects } from "./effects.ts";
+import type { Seams, Tools } from "./seams.ts";
 import type { OperatorSettings, Settings } from "./infra/config/settings.ts";
 import type { SettingsSource } from "./settings-source.ts";
 import { apiServerConnector } from "./infra/egress/api-server.ts";
-import { type Connected, openGuard } from "./infra/egress/connect.ts";
+import { openGuard } from "./infra/egress/connect.ts";
 import { EGRESS_RULES } from "./infra/egress/policy.ts";
 import { type HealthBoard, openHealth } from "./infra/health/health.ts";
 import { type HealthServer, openHealthServer } from "./infra/health/health-server.ts";
 import { type Metrics, openMetrics } from "./infra/metrics/metrics.ts";
-
-/** Everything that comes from outside and that tests replace. */
-export interface Seams {
-  readonly clock: Clock;
-  readonly rng: Rng;
-  readonly boundary: Boundary;
-  readonly resolve: Resolve;
-  readonly env: Readonly<Record<string, string | undefined>>;
-  readonly logTo: LogDestination;
-  /** Longest delay of the event loop since it was asked last. */
-  readonly loopDelay: () => Millis;
-  readonly onConnected?: (connected: Connected) => void;
-}
 
 export interface OperatorOptions {
   readonly connection: KubeConnection;
@@ -126,10 +114,6 @@ export async function compose(options: OperatorOptions, seams: Seams): Promise<O
   return { log, metrics, health: server, run };
 }
 
-export interface Tools {
-  readonly log: OpenedLog;
-  readonly metrics: Metrics;
-}
 interface Api {
   readonly transport: KubeTransport;
   readonly client: KubeClient;

@@ -5,7 +5,8 @@ import { loadSettings } from "./infra/config/load-settings.ts";
 import { ConnectionError, type ConnectionChoice, loadConnection } from "./kube/connection.ts";
 import { InfraError } from "./lib/infra-error.ts";
 import { isEnvironment } from "./infra/config/services.ts";
-import { compose, type OperatorOptions, type Seams } from "./operator.ts";
+import { compose, type OperatorOptions } from "./operator.ts";
+import type { Seams } from "./seams.ts";
 import { fixedSettings, type PlaneOptions, planeSettings } from "./settings-source.ts";
 
 const USAGE = `turnout: the operator

@@ -15,7 +15,7 @@ import { openGuard } from "./infra/egress/connect.ts";
 import { configuredServerPolicy } from "./infra/egress/policy.ts";
 import { openSecrets, type Secrets } from "./infra/egress/secrets.ts";
 import type { Checker } from "./infra/health/health.ts";
-import type { Seams, Tools } from "./operator.ts";
+import type { Seams, Tools } from "./seams.ts";
 
 /** Where the operator's settings come from, and how later ones reach it. */
 export interface SettingsSource extends AsyncDisposable {

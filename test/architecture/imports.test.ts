@@ -53,7 +53,8 @@ const SEEN_BY_COMPONENTS = ["clog", "metrics", "config", "coord", "egress", "hea
 
 /** Clients of vendors stay inside the one place that knows them. */
 const VENDORS: Readonly<Record<string, readonly string[]>> = {
-  undici: ["src/kube/", "src/infra/egress/"],
+  undici: ["src/kube/", "src/infra/egress/", "src/infra/coord/"],
+  "@grpc/grpc-js": ["src/infra/coord/"],
   ioredis: ["src/infra/cache/"],
   kysely: ["src/infra/db/"],
   mysql2: ["src/infra/db/"],
