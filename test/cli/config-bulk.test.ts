@@ -24,7 +24,7 @@ async function aTree(
   }
 }
 
-describe("import", () => {
+describe("[R102] import", () => {
   test("all of it is written in one transaction, with a result per key; the second time nothing is", async () => {
     await using folder = await aFolder();
     await aTree(folder, ["dev"]);
@@ -126,7 +126,7 @@ describe("import", () => {
   });
 });
 
-describe("init", () => {
+describe("[R101] init", () => {
   test("puts what is missing and reads it back; what stands is never touched; the second run changes nothing", async () => {
     const centre = new MemoryCentre();
     await centre.put(CACHE, '{"db":3}');
@@ -168,7 +168,7 @@ describe("init", () => {
   });
 });
 
-describe("export and diff", () => {
+describe("[R106] export and diff", () => {
   test("what was imported is exported as the same files; differing ones are kept unless forced", async () => {
     await using folder = await aFolder();
     const centre = new MemoryCentre();
@@ -210,7 +210,7 @@ describe("export and diff", () => {
   });
 });
 
-describe("migrate", () => {
+describe("[R98] migrate", () => {
   test("a folder per service and app.json become the tree, are compared, and the old files stay", async () => {
     await using folder = await aFolder();
     await folder.put("old/im-repo/cache.json", json({ db: 4 }));
@@ -274,7 +274,7 @@ describe("migrate", () => {
   });
 });
 
-test.each(COMPONENT_NAMES)("template %s prints what validate accepts", async (component) => {
+test.each(COMPONENT_NAMES)("[R104] template %s prints what validate accepts", async (component) => {
   await using folder = await aFolder();
   const service = component === "operator" || component === "endpoints" ? "turnout" : "im-repo";
   const { out, code } = await cliOver(new MemoryCentre()).run("template", component);

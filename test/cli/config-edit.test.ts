@@ -11,7 +11,7 @@ const valueOf = async (centre: MemoryCentre, key = KEY): Promise<unknown> => {
   return found === null ? null : (JSON.parse(found.value) as unknown);
 };
 
-describe("set, replace, delete", () => {
+describe("[R106] set, replace, delete", () => {
   test("set lays fields over those that stand; replace does not", async () => {
     const centre = new MemoryCentre();
     const { run } = cliOver(centre);
@@ -111,7 +111,7 @@ async function until(work: Promise<unknown>, clock: ManualClock): Promise<void> 
   while (wait.open) await clock.advance(millisOf(clock.nextDue ?? 0));
 }
 
-describe("writers at once", () => {
+describe("[R106] writers at once", () => {
   /** Each of the writers sets a field of its own, all over one centre and one clock. */
   async function crowd(
     writers: number,

@@ -11,7 +11,7 @@ import { MemoryCentre } from "../support/memory-centre.ts";
 const KEY = "/config/dev/im-repo/cache";
 const json = JSON.stringify;
 
-describe("get and list", () => {
+describe("[R106] get and list", () => {
   test("a value is shown as table, tree or JSON; secrets are hidden, references are not", async () => {
     const centre = new MemoryCentre();
     await centre.put(KEY, json({ db: 1, password: { env: "TURNOUT_SECRET_X" }, local: { enabled: true } }));
@@ -153,7 +153,7 @@ describe("arguments", () => {
   });
 });
 
-describe("validate", () => {
+describe("[R103] validate", () => {
   test("the centre is checked like files: places, layers, unknown keys", async () => {
     const centre = new MemoryCentre();
     await centre.put("/config/dev/global/cache", '{"poolSize":\n 4}');
@@ -193,7 +193,7 @@ describe("validate", () => {
   });
 });
 
-describe("history and rollback", () => {
+describe("[R106] history and rollback", () => {
   async function written(): Promise<MemoryCentre> {
     const centre = new MemoryCentre();
     for (const db of [1, 2, 3]) {
@@ -266,7 +266,7 @@ describe("history and rollback", () => {
   });
 });
 
-describe("watch", () => {
+describe("[R105] watch", () => {
   test("every change is told with revision, time and difference; --from goes on where another ended", async () => {
     const centre = new MemoryCentre();
     await centre.put(KEY, json({ db: 1, poolSize: 7 }));

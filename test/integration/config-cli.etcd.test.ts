@@ -41,7 +41,7 @@ async function aWorld(): Promise<World> {
   };
 }
 
-describe("config-cli on etcd", () => {
+describe("[R102] [R105] [R106] [R117] config-cli on etcd", () => {
   test("50 sets of different fields at once all survive", async () => {
     await using world = await aWorld();
     const ran = await Promise.all(

@@ -67,7 +67,7 @@ async function aWorld(): Promise<World> {
 }
 const within = (timeout: number): { timeout: number; interval: number } => ({ timeout, interval: 20 });
 
-describe("the configuration of a service, on etcd", () => {
+describe("[R113] [R115] [R117] [R120] [F31] the configuration of a service, on etcd", () => {
   test("with the centre down it starts in less than 10 s on its files, says so, and switches over within 5 s of the return", async () => {
     await using folder = await aFolder();
     await folder.put("test/im-repo/cache.json", json({ db: 1 }));

@@ -1,10 +1,18 @@
+import type { Instant } from "../../lib/time.ts";
+
 export interface ConfigChange<T> {
   /** Key of the service's own layer, whichever layer changed. */
   readonly key: string;
   readonly old: T;
   readonly new: T;
-  /** Monotonic count of values since the process started. */
-  readonly at: number;
+  /** When the new value took force. */
+  readonly at: Instant;
+}
+
+interface Published<T> {
+  readonly value: T;
+  readonly count: number;
+  readonly at: Instant;
 }
 
 /**
@@ -13,17 +21,17 @@ export interface ConfigChange<T> {
  */
 export class ChangeFeed<T> {
   readonly #readers = new Set<() => void>();
-  #last: { readonly value: T; readonly at: number };
+  #last: Published<T>;
   #closed = false;
   readonly #key: string;
 
-  constructor(key: string, first: T) {
+  constructor(key: string, first: T, at: Instant) {
     this.#key = key;
-    this.#last = { value: first, at: 0 };
+    this.#last = { value: first, count: 0, at };
   }
 
-  publish(value: T): void {
-    this.#last = { value, at: this.#last.at + 1 };
+  publish(value: T, at: Instant): void {
+    this.#last = { value, count: this.#last.count + 1, at };
     this.#wakeAll();
   }
 
@@ -37,14 +45,11 @@ export class ChangeFeed<T> {
     return this.#from(this.#last, signal);
   }
 
-  async *#from(
-    start: { readonly value: T; readonly at: number },
-    signal: AbortSignal,
-  ): AsyncGenerator<ConfigChange<T>> {
+  async *#from(start: Published<T>, signal: AbortSignal): AsyncGenerator<ConfigChange<T>> {
     let seen = start;
     while (!signal.aborted && !this.#closed) {
       const now = this.#last;
-      if (now.at === seen.at) {
+      if (now.count === seen.count) {
         await this.#next(signal);
         continue;
       }

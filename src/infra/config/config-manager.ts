@@ -90,7 +90,7 @@ export class Manager<C extends ComponentName> implements ConfigManager<SettingsO
     this.#rejected = refused;
     this.#snapshotProblem = about.snapshotProblem;
     this.#appliedAt = about.deps.clock.now();
-    this.#feed = new ChangeFeed(formatKey(key), this.current());
+    this.#feed = new ChangeFeed(formatKey(key), this.current(), this.#appliedAt);
     about.deps.metrics.onScrape(() => this.#show());
     if (refused.length > 0) this.#countRejected(refused);
     this.#judge();
@@ -241,7 +241,7 @@ export class Manager<C extends ComponentName> implements ConfigManager<SettingsO
       fields,
       restart.length > 0 ? "configuration changed; some of it needs a restart" : "configuration changed",
     );
-    this.#feed.publish(this.current());
+    this.#feed.publish(this.current(), this.#appliedAt);
   }
 
   async #keep(chosen: Chosen): Promise<void> {

@@ -26,60 +26,69 @@ const shapes = new WeakMap<z.ZodType, Shape>();
  */
 export function mergeLayers(schema: z.ZodType, layers: Layers): Merged {
   const shape = shapeOf(schema);
-  const origins = new Map<string, LayerName>();
+  const root = nobody();
   let value: Json | undefined;
   for (const layer of LAYER_ORDER) {
     const above = layers[layer];
-    if (above === undefined) continue;
-    value = lay({ below: value, above, shape, path: "" }, (path, whole) => {
-      for (const known of origins.keys()) if (isBelow(known, path)) origins.delete(known);
-      if (whole) origins.set(path, layer);
-    });
+    if (above !== undefined) value = lay({ below: value, above, shape }, { origin: root, layer });
   }
-  return { value: value ?? emptyOf(shape), originOf: (path) => originAt(origins, path) };
+  return { value: value ?? emptyOf(shape), originOf: (path) => originAt(root, path) };
 }
 
 /** The patch laid over the value as layers are: what `set` does with one key. */
 export function mergePatch(schema: z.ZodType, below: Json | undefined, above: Json): Json {
-  return lay({ below, above, shape: shapeOf(schema), path: "" }, () => undefined);
+  return lay({ below, above, shape: shapeOf(schema) }, { origin: nobody(), layer: "centre service" });
 }
+
+/** Whose a value is; null where nobody said it as a whole, and each field inside has its own. */
+interface Origin {
+  layer: LayerName | null;
+  readonly inner: Map<string, Origin>;
+}
+const nobody = (): Origin => ({ layer: null, inner: new Map() });
 
 interface Laying {
   readonly below: Json | undefined;
   readonly above: Json;
   readonly shape: Shape;
-  readonly path: string;
 }
 
-/** Told of each path whose value is no longer the lower layer's; `whole` where all of it is now the upper one's. */
-type Replaced = (path: string, whole: boolean) => void;
-
-function lay({ below, above, shape, path }: Laying, replaced: Replaced): Json {
+/** Notes in `origin` what now comes from `layer`. */
+function lay(
+  { below, above, shape }: Laying,
+  { origin, layer }: { readonly origin: Origin; readonly layer: LayerName },
+): Json {
   if (shape === null || !isObject(above)) {
-    replaced(path, true);
+    claim(origin, layer);
     return above;
   }
   const result = Object.assign(Object.create(null) as Record<string, Json>, isObject(below) ? below : {});
   // Fields that the upper layer leaves out are nobody's now.
-  if (!isObject(below)) replaced(path, false);
+  if (!isObject(below)) claim(origin, null);
   for (const [key, value] of Object.entries(above)) {
-    const inner = shape.fields.get(key) ?? shape.others;
-    const at = { below: own(result, key), above: value, shape: inner, path: path === "" ? key : `${path}.${key}` };
-    result[key] = lay(at, replaced);
+    const inner = origin.inner.get(key) ?? nobody();
+    origin.inner.set(key, inner);
+    const field = { below: own(result, key), above: value, shape: shape.fields.get(key) ?? shape.others };
+    result[key] = lay(field, { origin: inner, layer });
   }
   return result;
 }
 
-function originAt(origins: ReadonlyMap<string, LayerName>, path: string): LayerName | null {
-  let found: readonly [string, LayerName] | null = null;
-  for (const entry of origins) {
-    if (isBelow(path, entry[0]) && (found === null || entry[0].length >= found[0].length)) found = entry;
-  }
-  return found?.[1] ?? null;
+function claim(origin: Origin, layer: LayerName | null): void {
+  Object.assign(origin, { layer });
+  origin.inner.clear();
 }
 
-const isBelow = (path: string, above: string): boolean =>
-  above === "" || path === above || path.startsWith(`${above}.`) || path.startsWith(`${above}[`);
+/** A key may itself hold dots. */
+function originAt(origin: Origin, path: string): LayerName | null {
+  if (origin.layer !== null || path === "") return origin.layer;
+  for (let end = path.indexOf("."); ; end = path.indexOf(".", end + 1)) {
+    const step = end < 0 ? path : path.slice(0, end);
+    const inner = origin.inner.get(step) ?? origin.inner.get(step.replace(/\[\d+\]$/, ""));
+    if (inner !== undefined) return originAt(inner, end < 0 ? "" : path.slice(end + 1));
+    if (end < 0) return null;
+  }
+}
 
 function shapeOf(schema: z.ZodType): Shape {
   const known = shapes.get(schema);
@@ -90,8 +99,8 @@ function shapeOf(schema: z.ZodType): Shape {
 }
 
 function shapeOfNode(node: unknown): Shape {
-  if (!isNode(node) || node["anyOf"] !== undefined || node["oneOf"] !== undefined || node["type"] !== "object")
-    return null;
+  // A union has no type of its own.
+  if (!isNode(node) || node["type"] !== "object") return null;
   const properties = isNode(node["properties"]) ? Object.entries(node["properties"]) : [];
   const others = node["additionalProperties"];
   return {

@@ -30,18 +30,24 @@ interface Checked {
   readonly schema: z.ZodType;
 }
 
-/** Every issue of one refused document; unknown keys get the nearest known one. */
+/** A document that is wrong throughout is told by its first problems: nobody reads more, and nothing is to wait for them. */
+const MOST_PROBLEMS = 100;
+
+/** The issues of one refused document, at most 100 of them; unknown keys get the nearest known one. */
 export function problemsOf(error: z.ZodError, { path, raw, schema }: Checked): Problem[] {
-  return error.issues.flatMap(flat).flatMap((issue) => {
+  const issues = error.issues.slice(0, MOST_PROBLEMS).flatMap(flat);
+  const problems = issues.flatMap((issue) => {
     const steps = issue.path.map((step) => (typeof step === "number" ? `[${step}]` : `.${String(step)}`));
     const place = `${path}${steps.join("")}`;
     if (issue.code === "unrecognized_keys") {
-      return issue.keys.map((key) => unknownKey(place, key, { schema, path: issue.path }));
+      const keys = issue.keys.slice(0, MOST_PROBLEMS);
+      return keys.map((key) => unknownKey(place, key, { schema, path: issue.path }));
     }
     const value = valueAt(raw, issue.path);
     const message = value === undefined ? "is missing" : messageOf(issue);
     return [{ path: place, value: value === undefined ? "" : shown(place, value), message, allowed: allowedBy(issue) }];
   });
+  return problems.slice(0, MOST_PROBLEMS);
 }
 
 /** A union that says nothing itself is explained by its last branch, the object one. */
@@ -59,7 +65,7 @@ interface Where {
 
 /** What the key was probably meant to be: a neighbour's name rather than one from elsewhere. */
 function unknownKey(place: string, key: string, { schema, path }: Where): Problem {
-  const root = z.toJSONSchema(schema, { io: "input", unrepresentable: "any" });
+  const root = jsonSchemaOf(schema);
   const near = nearest(key, keysAt(root, path)) ?? nearest(key, keysWithin(root));
   const hint = near === null ? "" : `; did you mean ${near}?`;
   return { path: `${place}.${key.slice(0, 64)}`, value: "", message: `is not a setting${hint}`, allowed: "" };
@@ -114,6 +120,13 @@ export function shown(path: string, value: unknown): string {
   if (holdsSecret(path)) return "(hidden)";
   const text = JSON.stringify(value) ?? "";
   return text.length > 120 ? `${text.slice(0, 117)}...` : text;
+}
+
+const jsonSchemas = new WeakMap<z.ZodType, unknown>();
+function jsonSchemaOf(schema: z.ZodType): unknown {
+  const known = jsonSchemas.get(schema) ?? z.toJSONSchema(schema, { io: "input", unrepresentable: "any" });
+  jsonSchemas.set(schema, known);
+  return known;
 }
 
 /** Names that stand at the place itself, in any branch of a union. */

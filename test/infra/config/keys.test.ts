@@ -21,7 +21,7 @@ const reasonOf = (text: string): string => {
   return parsed.kind === "none" ? parsed.reason : parsed.kind;
 };
 
-describe("keys and files", () => {
+describe("[R97] [F30] keys and files", () => {
   test("each key has one file and each file one key, both ways", () => {
     expect(ALL.length).toBeGreaterThan(60);
     for (const key of ALL) {

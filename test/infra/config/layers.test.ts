@@ -88,6 +88,15 @@ describe("layers", () => {
     ]);
   });
 
+  test("a value that is wrong 5,000 times is told by its first 100 problems", () => {
+    const many = (value: Json): Json => Object.fromEntries(Array.from({ length: 5000 }, (_, i) => [`key${i}`, value]));
+    const counts = [many(1), { topics: many(1) }, { topics: many("ok") }].map((value) => {
+      const checked = checkLayers("mq", { "file global": value, "centre service": value });
+      return checked.ok ? 0 : checked.problems.length;
+    });
+    expect(counts).toEqual([100, 100, 0]);
+  });
+
   test("[SEC-44] no layer reaches a prototype", () => {
     const hostile = JSON.parse('{"__proto__": {"polluted": 1}, "topics": {"__proto__": {"polluted": 1}}}') as Json;
     mergeLayers(z.strictObject({ topics: z.record(z.string(), z.string()) }), {

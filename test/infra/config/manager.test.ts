@@ -10,7 +10,7 @@ const KEY = "/config/dev/im-repo/cache";
 const GLOBAL = "/config/dev/global/cache";
 const json = JSON.stringify;
 
-describe("layers", () => {
+describe("[R114] layers", () => {
   test("centre service > centre global > file service > file global > default, field by field", async () => {
     await using folder = await aFolder();
     await folder.put("dev/global/cache.json", json({ db: 1, poolSize: 11, minIdleConns: 1, maxIdleConns: 1 }));
@@ -56,6 +56,20 @@ describe("layers", () => {
     expect([rig.manager.current().db, rig.manager.status().source]).toEqual([7, "centre"]);
   });
 
+  test.each(["a delete", "a write"])("%s right after the load is not lost", async (what) => {
+    const centre = new (class extends MemoryCentre {
+      override async get(key: string): ReturnType<MemoryCentre["get"]> {
+        const found = await super.get(key);
+        if (found !== null) await (what === "a delete" ? this.delete(key) : this.put(key, json({ db: 9 })));
+        return found;
+      }
+    })();
+    await centre.put(KEY, json({ db: 3 }));
+    await using rig = await openRig(centre, { component: "cache" });
+    await settled(rig);
+    expect(rig.manager.current().db).toBe(what === "a delete" ? 0 : 9);
+  });
+
   test("without a centre there are files and defaults, and nothing is wrong", async () => {
     await using rig = await openRig(null, { component: "clog" });
     expect(rig.manager.check()).toMatchObject({ status: "healthy", details: { source: "default" } });
@@ -73,7 +87,7 @@ describe("layers", () => {
   });
 });
 
-describe("a value that is wrong", () => {
+describe("[R116] [F28] a value that is wrong", () => {
   test.each<readonly [title: string, text: string, says: RegExp]>([
     ["a duration without a unit", json({ dialTimeout: "5x" }), /cache\.dialTimeout: "5x" is not a duration in range/],
     ["an unknown key", json({ polSize: 4 }), /cache\.polSize: is not a setting; did you mean poolSize\?/],
@@ -147,7 +161,7 @@ describe("a value that is wrong", () => {
   });
 });
 
-describe("subscribers", () => {
+describe("[R113] [R116] [F29] [F41] subscribers", () => {
   test("all are asked before the value changes, and told after", async () => {
     const centre = new MemoryCentre();
     await using rig = await openRig(centre, { component: "cache" });
@@ -251,7 +265,7 @@ describe("subscribers", () => {
     stop.abort();
     await reading;
     expect(seen).toEqual(["cache 0→1", "cache 1→2", "cache 2→3", "cache 3→4"]);
-    expect([put?.old.db, put?.new.db]).toEqual([2, 4]);
+    expect([put?.old.db, put?.new.db, put?.at]).toEqual([2, 4, rig.clock.now()]);
   });
 
   test("what needs a restart is said", async () => {
@@ -267,7 +281,7 @@ describe("subscribers", () => {
   });
 });
 
-describe("the centre away", () => {
+describe("[R115] [F39] the centre away", () => {
   test("at the start: files are used, it is told with its cause, and the switch over takes at most 5 s", async () => {
     await using folder = await aFolder();
     await folder.put("dev/im-repo/cache.json", json({ db: 1 }));
@@ -377,31 +391,28 @@ describe("the snapshot", () => {
   });
 
   test.each<readonly [title: string, damage: (text: string) => string]>([
-    ["[disk/torn] torn", (text) => text.slice(0, text.length / 2)],
-    ["changed by hand", (text) => text.replace('"db":2', '"db":9')],
-    ["empty", () => ""],
-    ["another key's", (text) => text.replaceAll("im-repo", "im-task")],
-  ])(
-    "[SEC-46] one that is %s is refused and shown, and written anew when the centre is heard",
-    async (_title, damage) => {
-      await using folder = await aFolder();
-      const snapshots = join(folder.path, "kept");
-      const centre = new MemoryCentre();
-      await centre.put(KEY, json({ db: 2 }));
-      await (await openRig(centre, { component: "cache", snapshots })).manager.close();
-      const whole = await readFile(kept(snapshots), "utf8");
-      await writeFile(kept(snapshots), damage(whole));
-      centre.cut();
-      await using rig = await openRig(centre, { component: "cache", snapshots });
-      expect([rig.manager.current().db, rig.manager.status().source]).toEqual([0, "default"]);
-      expect(rig.manager.check().message).toContain("left alone until the centre is heard");
-      centre.restore();
-      await rig.clock.advance(seconds(5));
-      await expect.poll(() => rig.manager.check().status).toBe("healthy");
-      expect(rig.manager.current().db).toBe(2);
-      expect(await readFile(kept(snapshots), "utf8")).toBe(whole);
-    },
-  );
+    ["[SEC-46] [disk/torn] [disk/back] torn", (text) => text.slice(0, text.length / 2)],
+    ["[SEC-46] changed by hand", (text) => text.replace('"db":2', '"db":9')],
+    ["[SEC-46] empty", () => ""],
+    ["[SEC-46] another key's", (text) => text.replaceAll("im-repo", "im-task")],
+  ])("%s, a snapshot is refused and shown, and written anew when the centre is heard", async (_title, damage) => {
+    await using folder = await aFolder();
+    const snapshots = join(folder.path, "kept");
+    const centre = new MemoryCentre();
+    await centre.put(KEY, json({ db: 2 }));
+    await (await openRig(centre, { component: "cache", snapshots })).manager.close();
+    const whole = await readFile(kept(snapshots), "utf8");
+    await writeFile(kept(snapshots), damage(whole));
+    centre.cut();
+    await using rig = await openRig(centre, { component: "cache", snapshots });
+    expect([rig.manager.current().db, rig.manager.status().source]).toEqual([0, "default"]);
+    expect(rig.manager.check().message).toContain("left alone until the centre is heard");
+    centre.restore();
+    await rig.clock.advance(seconds(5));
+    await expect.poll(() => rig.manager.check().status).toBe("healthy");
+    expect(rig.manager.current().db).toBe(2);
+    expect(await readFile(kept(snapshots), "utf8")).toBe(whole);
+  });
 
   test("one that cannot be written is told and does not hold up the value", async () => {
     await using folder = await aFolder();

@@ -29,7 +29,7 @@ async function problemsOf(files: Readonly<Record<string, string | Uint8Array>>):
 }
 const CACHE = "dev/im-repo/cache.json";
 
-describe("the shipped tree", () => {
+describe("[R99] [F32] the shipped tree", () => {
   test("every file of it is valid", async () => {
     const { files, problems } = await readTree("config");
     expect([...problems, ...checkSet(files.map(fromFile), "file")].map(formatFileProblem)).toEqual([]);
@@ -74,7 +74,7 @@ describe("the shipped tree", () => {
   });
 });
 
-describe("bad files, each with file, line, column, value and what is allowed", () => {
+describe("[R100] [R103] bad files, each with file, line, column, value and what is allowed", () => {
   test.each<readonly [title: string, file: string, text: string | Uint8Array, says: string]>([
     ["a wrong type", CACHE, '{\n  "db": "one"\n}', `${CACHE}:2:3: cache.db: "one" is not a whole number from 0 to 15`],
     [
@@ -259,7 +259,7 @@ describe("bad files, each with file, line, column, value and what is allowed", (
   });
 });
 
-describe("schemas as people read them", () => {
+describe("[R100] [R104] schemas as people read them", () => {
   const leaves = (fields: readonly FieldDoc[]): readonly FieldDoc[] =>
     fields.flatMap((field) => (field.inner.length > 0 ? leaves(field.inner) : [field]));
 
