@@ -213,7 +213,7 @@ async function runAll(parts: Parts, options: OperatorOptions, signal: AbortSigna
   const { deps, caches, election, health, log } = parts;
   for (const reflector of caches.reflectors) {
     health.add({
-      component: `watch ${reflector.resource.plural}`,
+      component: `watch/${reflector.resource.plural}`,
       critical: true,
       check: async () =>
         reflector.isSynced ? { status: "healthy", message: "" } : { status: "unhealthy", message: "not yet synced" },

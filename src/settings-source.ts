@@ -58,16 +58,32 @@ export async function planeSettings(options: PlaneOptions, seams: Seams, tools: 
   ]);
   opening.use(operator);
   opening.use(endpoints);
-  const first = { operator: operator.current(), endpoints: endpoints.current() };
-  const problems = problemsOf(first);
-  if (problems.length > 0) throw doNotFit(problems);
+  const first = fitting({ operator: operator.current(), endpoints: endpoints.current() });
+  for (const problem of first.left) tools.log.error({ problem }, "an endpoint is left out until it is corrected");
+  let { left } = first;
   const open = opening.move();
   return {
-    first,
-    follow: (apply) => follow(operator, endpoints, apply),
-    checkers: [checkerOf("operator", operator), checkerOf("endpoints", endpoints)],
+    first: first.settings,
+    follow: (apply) =>
+      follow(operator, endpoints, (next) => {
+        left = [];
+        apply(next);
+      }),
+    checkers: [checkerOf("operator", operator, () => []), checkerOf("endpoints", endpoints, () => left)],
     [Symbol.asyncDispose]: () => open.disposeAsync(),
   };
+}
+
+/**
+ * What there is to start with. An endpoint that does not fit is left out rather than the whole operator: whoever has to go back at
+ * night needs the others. @throws InfraError CONFIG where it is not an endpoint that does not fit
+ */
+function fitting(settings: Settings): { readonly settings: Settings; readonly left: readonly string[] } {
+  const problems = problemsOf(settings);
+  const places = new Set(problems.map(({ path }) => /^endpoints\[(\d+)\]/.exec(path)?.[1]));
+  if (places.has(undefined)) throw doNotFit(problems);
+  const endpoints = settings.endpoints.filter((_endpoint, i) => !places.has(String(i)));
+  return { settings: { ...settings, endpoints }, left: problems.map(formatProblem) };
 }
 
 type Operator = ConfigManager<SettingsOf<"operator">>;
@@ -112,10 +128,14 @@ function doNotFit(problems: readonly Problem[]): InfraError {
   return new InfraError({ component: "config", type: "CONFIG", code: "DoesNotFit", message, retryable: false });
 }
 
-const checkerOf = (name: string, manager: Operator | Endpoints): Checker => ({
-  component: `config ${name}`,
+const checkerOf = (name: string, manager: Operator | Endpoints, left: () => readonly string[]): Checker => ({
+  component: `config/${name}`,
   critical: false,
-  check: () => Promise.resolve(manager.check()),
+  check: () => {
+    const [problem] = left();
+    if (problem === undefined) return Promise.resolve(manager.check());
+    return Promise.resolve({ status: "degraded", message: `${left().length} left out: ${problem}` });
+  },
 });
 
 type About = PlaneOptions & Tools & { readonly service: "turnout" } & Pick<Seams, "clock" | "rng">;

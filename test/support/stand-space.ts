@@ -26,6 +26,8 @@ export interface OperatorOptions {
   readonly clock?: string;
   /** Instead of the operator's own: the way through a proxy. */
   readonly kubeconfig?: string;
+  /** Root of a config tree that it reads instead of the stand's settings; what `env` says is read from APP_ENV. */
+  readonly config?: string;
   readonly env?: Env;
 }
 export interface TestOperator extends OperatorProcess {
@@ -158,14 +160,21 @@ const withLease = (settings: Settings, lease: string | null): Settings => ({
 
 function operators({ namespace, folder, env, machine, settings, token, closing }: SpaceFacts): Space["operator"] {
   let started = 0;
-  return async ({ identity = `${namespace}-op`, lease = null, boundary, clock, kubeconfig, env: more = {} } = {}) => {
+  return async ({
+    identity = `${namespace}-op`,
+    lease = null,
+    boundary,
+    clock,
+    kubeconfig,
+    config,
+    env: more = {},
+  } = {}) => {
     started += 1;
     const own = join(folder, `settings-${namespace}-${started}.json`);
     await writeFile(own, JSON.stringify(withLease(JSON.parse(await readFile(settings, "utf8")) as Settings, lease)));
     const log = join(folder, `operator-${namespace}-${started}.log`);
     const args = [
-      "--settings",
-      own,
+      ...(config === undefined ? ["--settings", own] : ["--config", config]),
       "--kubeconfig",
       kubeconfig ?? env["KUBECONFIG_OPERATOR"] ?? "",
       "--namespace",
