@@ -234,15 +234,15 @@ describe("[R121] local layer", () => {
     await using rig = await open({ keyPrefix });
     await rig.cache.set("k", 1);
     expect(rig.cache.stats().local).toEqual({ enabled: false, serving: false, entries: 0 });
-    rig.cache.apply(cacheSettingsOf({ keyPrefix, ...LOCAL }));
+    rig.cache.reload(cacheSettingsOf({ keyPrefix, ...LOCAL }));
     await serving(rig);
     await keptLocally(rig, "k");
-    rig.cache.apply(cacheSettingsOf({ keyPrefix }));
+    rig.cache.reload(cacheSettingsOf({ keyPrefix }));
     await until(
       () => rig.cache.stats().local,
       (local) => !local.serving,
     );
-    rig.cache.apply(cacheSettingsOf({ keyPrefix, ...LOCAL }));
+    rig.cache.reload(cacheSettingsOf({ keyPrefix, ...LOCAL }));
     await serving(rig);
     expect(await rig.cache.get("k")).toBe(1);
   });

@@ -3,6 +3,7 @@ import { openLog } from "../../src/infra/clog/log.ts";
 import { openMetrics } from "../../src/infra/metrics/metrics.ts";
 import { systemClock } from "../../src/kube/clock.ts";
 import { InfraError } from "../../src/lib/infra-error.ts";
+import { millisOf } from "../../src/lib/time.ts";
 import { type CacheAsked, type CacheRig, cacheSettingsOf, openCacheRig } from "../support/cache-rig.ts";
 import { until } from "../support/egress/until.ts";
 
@@ -99,10 +100,10 @@ describe("[R110][R121] the pool", () => {
     const load = (): Promise<unknown> => Promise.all(Array.from({ length: 30 }, (_, i) => rig.cache.get(`k${i}`)));
     expect(await mostOpen(rig, load())).toBe(1);
     const growing = load();
-    rig.cache.apply(cacheSettingsOf({ ...settings, poolSize: 5 }));
+    rig.cache.reload(cacheSettingsOf({ ...settings, poolSize: 5 }));
     expect(await mostOpen(rig, growing)).toBe(5);
     const shrinking = load();
-    rig.cache.apply(cacheSettingsOf({ ...settings, poolSize: 2 }));
+    rig.cache.reload(cacheSettingsOf({ ...settings, poolSize: 2 }));
     await shrinking;
     expect(await mostOpen(rig, load())).toBe(2);
     expect(rig.cache.stats().pool).toMatchObject({ limit: 2, open: 2 });
@@ -112,7 +113,8 @@ describe("[R110][R121] the pool", () => {
     const settings = { keyPrefix: `stay:${process.pid}:${Date.now()}:` };
     await using rig = await open(settings);
     await rig.cache.set("k", 1);
-    rig.cache.apply(cacheSettingsOf({ keyPrefix: "other:", db: 7, addr: "127.0.0.1:1" }));
+    const next = cacheSettingsOf({ keyPrefix: "other:", db: 7, addr: "127.0.0.1:1", poolSize: 20 });
+    expect(rig.cache.reload(next)).toEqual({ applied: ["poolSize"], needsRestart: ["addr", "db", "keyPrefix"] });
     rig.proxy.cut();
     expect(await rig.cache.get("k")).toBe(1);
   });
@@ -240,15 +242,24 @@ describe("[R130][R134] what it shows", () => {
     const lines: string[] = [];
     const log = openLog({ level: "info", clock: systemClock, destination: { write: (line) => void lines.push(line) } });
     const metrics = openMetrics();
+    // A minute passes when the test says so, and never by a slow machine.
+    let passed = 0;
+    const clock = { ...systemClock, monotonic: () => millisOf(systemClock.monotonic() + passed) };
     await using rig = await open(
-      { slowThreshold: "20ms", maxRetries: 0 },
-      { deps: { log: log.module("cache"), metrics } },
+      { slowThreshold: "1m", maxRetries: 0 },
+      { deps: { log: log.module("cache"), metrics, clock } },
     );
     await rig.cache.set("fast", 1);
     expect(lines).toEqual([]);
-    rig.proxy.delay(30, "toClient");
-    await rig.cache.get("k");
+    rig.proxy.hold("toClient");
+    const slow = rig.cache.get("k");
+    await until(
+      () => rig.proxy.held.toClient,
+      (bytes) => bytes > 0,
+    );
+    passed = 60_000;
     rig.proxy.clear();
+    await slow;
     await rig.cache.get("fast");
     await rig.cache.sets.add("fast", ["x"]).catch(caught);
     expect(lines.map((line) => JSON.parse(line) as object)).toEqual([

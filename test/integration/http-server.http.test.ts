@@ -1,4 +1,4 @@
-import { createServer, request as send } from "node:http";
+import { createServer, type IncomingMessage, request as send } from "node:http";
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import { expect, test } from "vitest";
@@ -41,7 +41,7 @@ async function serve(handler: RequestHandler, slow = 10_000) {
     said: () => lines.map((line) => JSON.parse(line) as Record<string, unknown>),
     ask: async (path: string, method = "GET", headers: Readonly<Record<string, string>> = {}) => {
       const asked = send({ host: "127.0.0.1", port, path, method, headers }).end();
-      const [response] = (await once(asked, "response")) as [import("node:http").IncomingMessage];
+      const [response] = (await once(asked, "response")) as [IncomingMessage];
       response.resume();
       await once(response, "end");
       return response;

@@ -1,4 +1,5 @@
 import type { Json } from "../../lib/json.ts";
+import type { Reloaded } from "../../lib/reloaded.ts";
 import type { Millis } from "../../lib/time.ts";
 import type { CacheSettings } from "../config/cache-settings.ts";
 import type { Health } from "../health/health.ts";
@@ -43,8 +44,8 @@ export interface Cache extends AsyncDisposable {
   /** Null where somebody else holds it. */
   tryLock(name: string, ttl: Millis, signal: AbortSignal): Promise<CacheLock | null>;
   stats(): CacheStats;
-  /** Takes what is reloadable from the settings, at once. What needs a restart is left as it was opened. */
-  apply(settings: CacheSettings): void;
+  /** Puts in force what can be changed while it runs. */
+  reload(next: CacheSettings): Reloaded;
   check(signal: AbortSignal): Promise<Health>;
   /** Ends every connection; calls under way reject. May be called twice. */
   close(): Promise<void>;

@@ -1,4 +1,5 @@
 import { infraErrorOf } from "../../lib/infra-error.ts";
+import { type Reloaded, reloaded } from "../../lib/reloaded.ts";
 import type { Clock, Rng } from "../../lib/seams.ts";
 import type { Millis } from "../../lib/time.ts";
 import type { Log } from "../clog/log.ts";
@@ -36,6 +37,22 @@ export interface CacheDeps {
 const REPLY_LIMITS = { bytes: LARGEST_VALUE * 2, elements: 200_000, unasked: false } as const;
 const MESSAGE_LIMITS = { bytes: LARGEST_VALUE, elements: 200_000, unasked: true } as const;
 const MOST_SCRIPTS = 256;
+
+/** Looked at anew for each command or connection; the rest once, at the start. */
+const LIVE: ReadonlySet<string> = new Set([
+  "poolSize",
+  "minIdleConns",
+  "maxIdleConns",
+  "connMaxIdleTime",
+  "connMaxLifetime",
+  "poolTimeout",
+  "compression",
+  "defaultTtl",
+  "ttlJitter",
+  "local",
+  "slowThreshold",
+] satisfies readonly (keyof CacheSettings)[]);
+const isLive = (field: string): boolean => LIVE.has(field);
 
 /** Connects in the background: it opens whether or not Redis is there, and {@link Cache.check} says which. */
 export function openCache(settings: CacheSettings, deps: CacheDeps): Cache {
@@ -139,13 +156,14 @@ class RedisCache implements Cache {
     };
   }
 
-  apply(settings: CacheSettings): void {
-    const { addr, tls, username, password, db, keyPrefix, dialTimeout } = this.#settings;
-    const kept = { addr, tls, db, keyPrefix, dialTimeout, ...(username === undefined ? {} : { username }) };
-    this.#settings = { ...settings, ...kept, ...(password === undefined ? {} : { password }) };
-    this.#pool.resize(settings);
-    this.#layer.resize(settings.local);
+  reload(next: CacheSettings): Reloaded {
+    const said = reloaded(this.#settings, next, isLive);
+    const live = Object.fromEntries(Object.entries(next).filter(([field]) => isLive(field)));
+    this.#settings = { ...this.#settings, ...live };
+    this.#pool.resize(this.#settings);
+    this.#layer.resize(this.#settings.local);
     this.#follow();
+    return said;
   }
 
   async check(signal: AbortSignal): Promise<Health> {

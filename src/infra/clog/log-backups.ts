@@ -3,8 +3,17 @@ import { access, readdir, rename, unlink } from "node:fs/promises";
 import { basename, dirname, extname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { createGzip } from "node:zlib";
-import { formatInstant, type Instant, parseInstant } from "../../lib/time.ts";
-import type { RotationRules } from "./rotating-file.ts";
+import { formatInstant, type Instant, type Millis, parseInstant } from "../../lib/time.ts";
+
+export interface RotationRules {
+  readonly filename: string;
+  /** Bytes at which the file is rotated; only a single batch of lines may be larger. */
+  readonly maxSize: number;
+  /** Rotated files that are kept, and for how long at most. */
+  readonly maxBackups: number;
+  readonly maxAge: Millis;
+  readonly compress: boolean;
+}
 
 interface Backup {
   readonly name: string;

@@ -1,3 +1,4 @@
+import { type Reloaded, reloaded } from "../../lib/reloaded.ts";
 import type { Clock } from "../../lib/seams.ts";
 import type { ClogSettings } from "../config/clog-settings.ts";
 import type { Health } from "../health/health.ts";
@@ -6,8 +7,8 @@ import { RotatingFile } from "./rotating-file.ts";
 
 /** The log of a process, as its settings say. */
 export interface Clog extends OpenedLog {
-  /** The level takes force at once; everything else is left as it was opened. */
-  apply(settings: ClogSettings): void;
+  /** Puts in force what can be changed while it runs: the level. */
+  reload(next: ClogSettings): Reloaded;
   check(): Health;
 }
 
@@ -50,6 +51,7 @@ export async function openClog(settings: ClogSettings, deps: ClogDeps): Promise<
     caller: settings.enableCaller,
     frames: settings.enableStacktrace,
   });
+  let present = settings;
   let seen = 0;
   let closing: Promise<void> | null = null;
   const close = async (): Promise<void> => {
@@ -59,7 +61,12 @@ export async function openClog(settings: ClogSettings, deps: ClogDeps): Promise<
   };
   return {
     ...log,
-    apply: ({ level }) => log.level(level),
+    reload: (next) => {
+      log.level(next.level);
+      const said = reloaded(present, next, (field) => field === "level");
+      present = { ...present, level: next.level };
+      return said;
+    },
     check: () => {
       const lost = log.dropped() - seen;
       seen += lost;

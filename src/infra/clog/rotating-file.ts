@@ -2,19 +2,8 @@ import { constants } from "node:fs";
 import { type FileHandle, mkdir, open, rename } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Clock } from "../../lib/seams.ts";
-import type { Millis } from "../../lib/time.ts";
-import { backupName, tidyBackups } from "./log-backups.ts";
+import { backupName, type RotationRules, tidyBackups } from "./log-backups.ts";
 import type { LineTarget } from "./line-writer.ts";
-
-export interface RotationRules {
-  readonly filename: string;
-  /** Bytes at which the file is rotated; only a single batch of lines may be larger. */
-  readonly maxSize: number;
-  /** Rotated files that are kept, and for how long at most. */
-  readonly maxBackups: number;
-  readonly maxAge: Millis;
-  readonly compress: boolean;
-}
 
 export interface RotatingDeps {
   readonly clock: Clock;

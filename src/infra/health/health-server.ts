@@ -15,6 +15,8 @@ export interface HealthServerDeps {
   readonly health: HealthBoard;
   readonly metrics: Metrics;
   readonly log?: Log;
+  /** Path that shows the numbers, on whichever address it listens; null: they are not shown. Left out: /metrics, on loopback only. */
+  readonly metricsAt?: string | null;
 }
 
 interface Answer {
@@ -33,9 +35,15 @@ const LIMITS = { connections: 64, headers: 8 * 1024, requestMs: 5000, idleMs: 50
  *
  * @throws Error of node:net where it cannot listen.
  */
-export async function openHealthServer({ listen, health, metrics, log }: HealthServerDeps): Promise<HealthServer> {
-  const probes = pagesOf(health);
-  const pages = isLoopbackHost(listen.host) ? { ...probes, ...insidePages(health, metrics) } : probes;
+export async function openHealthServer(deps: HealthServerDeps): Promise<HealthServer> {
+  const { listen, health, metrics, log, metricsAt } = deps;
+  const inside = isLoopbackHost(listen.host);
+  const shown = metricsAt === undefined && inside ? "/metrics" : metricsAt;
+  const pages: Readonly<Record<string, Page>> = {
+    ...(shown === null || shown === undefined ? {} : { [shown]: metricsPage(metrics) }),
+    ...(inside ? { "/health": healthPage(health) } : {}),
+    ...pagesOf(health),
+  };
   const server = createServer(
     {
       maxHeaderSize: LIMITS.headers,
@@ -70,23 +78,20 @@ function pagesOf(health: HealthBoard): Readonly<Record<string, Page>> {
   };
 }
 
-function insidePages(health: HealthBoard, metrics: Metrics): Readonly<Record<string, Page>> {
-  return {
-    "/health": async () => {
-      const report = await health.report();
-      return {
-        status: report.status === "unhealthy" ? 503 : 200,
-        type: "application/json",
-        body: JSON.stringify(report),
-      };
-    },
-    "/metrics": async () => ({
-      status: 200,
-      type: "text/plain; version=0.0.4; charset=utf-8",
-      body: await metrics.text(),
-    }),
+const healthPage =
+  (health: HealthBoard): Page =>
+  async () => {
+    const report = await health.report();
+    return {
+      status: report.status === "unhealthy" ? 503 : 200,
+      type: "application/json",
+      body: JSON.stringify(report),
+    };
   };
-}
+
+const metricsPage =
+  (metrics: Metrics): Page =>
+  async () => ({ status: 200, type: "text/plain; version=0.0.4; charset=utf-8", body: await metrics.text() });
 
 async function answer(request: IncomingMessage, pages: Readonly<Record<string, Page>>): Promise<Answer> {
   if (request.method !== "GET" && request.method !== "HEAD") return plain(405, "method not allowed");

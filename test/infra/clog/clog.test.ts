@@ -93,9 +93,12 @@ describe("settings", () => {
     const { clog, json } = await open({ level: "warn" });
     const cache = clog.module("cache");
     cache.info({}, "one");
-    clog.apply(settingsOf({ level: "debug" }));
+    expect(clog.reload(settingsOf({ level: "debug", format: "pretty" }))).toEqual({
+      applied: ["level"],
+      needsRestart: ["format"],
+    });
     cache.debug({}, "two");
-    clog.apply(settingsOf({ level: "error" }));
+    clog.reload(settingsOf({ level: "error" }));
     cache.warn({}, "three");
     expect(json().map(({ message }) => message)).toEqual(["two"]);
   });
