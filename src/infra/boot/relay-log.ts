@@ -4,12 +4,13 @@ export interface RelayLog {
   /** Whoever holds it, or a module of it, logs to the present one. */
   readonly log: Log;
   to(next: Log): void;
+  present(): Log;
 }
 
 /** What is opened in the first phase logs to the bootstrap log, and from the second on to the full one. */
 export function relayLog(first: Log): RelayLog {
   let present = first;
-  return { log: relayOf(() => present), to: (next) => void (present = next) };
+  return { log: relayOf(() => present), to: (next) => void (present = next), present: () => present };
 }
 
 function relayOf(target: () => Log): Log {

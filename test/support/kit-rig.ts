@@ -1,0 +1,114 @@
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import type { Started } from "../../src/infra/boot/boot-all.ts";
+import { type Kit, type KitOptions, type KitServer, openKit } from "../../src/infra/boot/open-kit.ts";
+import { systemClock, systemRng } from "../../src/kube/clock.ts";
+import { openTcpProxy, type TcpProxy } from "./tcp-proxy.ts";
+
+export interface KitRig extends AsyncDisposable {
+  /** Lines to etcd and Redis that can be spoilt, and whose connections can be counted. */
+  readonly etcd: TcpProxy;
+  readonly redis: TcpProxy;
+  readonly stop: AbortController;
+  readonly port: number;
+  readonly closed: readonly string[];
+  /** Writes a file of the configuration tree, below `test/im-repo/`. */
+  put(component: string, value: unknown): Promise<void>;
+  start(about?: Partial<Pick<KitOptions, "stores" | "servers" | "files">>): Promise<Started<Kit>>;
+  said(): readonly Readonly<Record<string, unknown>>[];
+  page(path: string): Promise<{ readonly status: number; readonly body: string }>;
+}
+
+export interface KitAsked {
+  readonly etcd: string;
+  readonly redis: string;
+  readonly password: string;
+}
+
+/** im-repo in the environment `test`, on real servers, with a tree of its own. */
+export async function openKitRig(asked: KitAsked): Promise<KitRig> {
+  const [etcd, redis] = [await openTcpProxy(targetOf(asked.etcd)), await openTcpProxy(targetOf(asked.redis))];
+  const root = await mkdtemp(join(tmpdir(), "turnout-kit-"));
+  const port = await freePort();
+  const lines: string[] = [];
+  const closed: string[] = [];
+  const stop = new AbortController();
+  const put = async (component: string, value: unknown): Promise<void> => {
+    const file = join(root, "config", "test", "im-repo", `${component}.json`);
+    await mkdir(dirname(file), { recursive: true });
+    await writeFile(file, typeof value === "string" ? value : JSON.stringify(value));
+  };
+  await put("metrics", { listenAddr: `127.0.0.1:${port}` });
+  await put("cache", {
+    addr: `127.0.0.1:${redis.port}`,
+    tls: "None",
+    password: { env: "TURNOUT_SECRET_REDIS" },
+    keyPrefix: `kit:${process.pid}:${port}:`,
+    minIdleConns: 1,
+    maxRetries: 0,
+  });
+  await put("db", { driver: "sqlite" });
+  await put("coord", { tls: "None" });
+  const web: KitServer = { name: "web", open: async () => ({ close: async () => void closed.push("web") }) };
+  const write = (line: string): void => void lines.push(line);
+  return {
+    etcd,
+    redis,
+    stop,
+    port,
+    closed,
+    put,
+    start: (about = {}) =>
+      openKit(
+        {
+          service: "im-repo",
+          version: "1.2.3",
+          instance: "im-repo-0",
+          files: join(root, "config"),
+          snapshots: null,
+          stores: { cache: "required", db: "required" },
+          servers: () => [web],
+          ...about,
+        },
+        {
+          clock: systemClock,
+          rng: systemRng,
+          resolve: () => Promise.reject(new Error("no names here")),
+          env: {
+            APP_ENV: "test",
+            COORD_ENDPOINTS: `http://127.0.0.1:${etcd.port}`,
+            TURNOUT_SECRET_REDIS: asked.password,
+          },
+          stdout: { write },
+          stderr: { write },
+          signal: stop.signal,
+        },
+      ),
+    said: () => lines.map((line) => JSON.parse(line) as Record<string, unknown>),
+    page: async (path) => {
+      const answer = await fetch(`http://127.0.0.1:${port}${path}`, { headers: { connection: "close" } });
+      return { status: answer.status, body: await answer.text() };
+    },
+    [Symbol.asyncDispose]: async () => {
+      await etcd[Symbol.asyncDispose]();
+      await redis[Symbol.asyncDispose]();
+      await rm(root, { recursive: true, force: true });
+    },
+  };
+}
+
+function targetOf(address: string): { readonly host: string; readonly port: number } {
+  const { hostname, port } = new URL(address.includes("://") ? address : `redis://${address}`);
+  return { host: hostname, port: Number(port) };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
