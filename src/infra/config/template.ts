@@ -57,16 +57,16 @@ function block(
 function endpointsTemplate(): readonly string[] {
   const protocols = Object.entries(ENDPOINTS).flatMap(([protocol, schema]) => [
     ...comment(`An endpoint of protocol ${protocol} may say:`, "  "),
-    ...fieldsOf(schema).flatMap((field) =>
-      comment(
-        `${field.name}${field.required ? " (obligatory)" : ""}: ${field.about} Takes ${field.takes}.`,
-        "  ",
-        "  ",
-      ),
-    ),
+    ...leavesOf(fieldsOf(schema)).flatMap((field) => {
+      const name = `${field.path}${field.required ? " (obligatory)" : ""}`;
+      return comment(`${name}: ${field.about === "" ? "" : `${field.about} `}Takes ${field.takes}.`, "  ", "  ");
+    }),
   ]);
   return ["[", ...protocols, "]"];
 }
+
+const leavesOf = (fields: readonly FieldDoc[]): readonly FieldDoc[] =>
+  fields.flatMap((field) => (field.inner.length > 0 ? leavesOf(field.inner) : [field]));
 
 function comment(text: string, indent: string, more = ""): readonly string[] {
   const lines: string[] = [];
