@@ -50,6 +50,12 @@ async function fetchJars(into: string, machine: Machine): Promise<void> {
   await rm(repository, { recursive: true, force: true });
 }
 
+/** 16 bytes as Kafka writes them; one that begins with a dash would be taken for an option. */
+export function clusterId(bytes: Buffer): string {
+  const text = bytes.toString("base64url");
+  return text.startsWith("-") ? `A${text.slice(1)}` : text;
+}
+
 /** Small and quick, on one core as well; no file of its own outside the state folder. */
 const JVM = ["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"];
 
@@ -120,7 +126,7 @@ async function kafkaSpec(kafka: Kafka, place: Place, machine: Machine): Promise<
     () => false,
   );
   if (!isFormatted) {
-    const cluster = randomBytes(16).toString("base64url");
+    const cluster = clusterId(randomBytes(16));
     const args = ["kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--config", settings];
     const format = { file: kafka.java, args: onJvm(kafka, place, args), env, timeout: minutes(2) };
     const { code, output } = await run(format, machine);

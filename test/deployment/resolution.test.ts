@@ -3,6 +3,7 @@ import { crc32, deflateRawSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
 
 import { cacheKey, type Pins, withContainer } from "../../deployment/local/control-plane.ts";
+import { clusterId } from "../../deployment/local/kafka.ts";
 import { newPackages } from "../../deployment/local/debian-package.ts";
 import { isInstalled } from "../../deployment/local/prepare.mjs";
 import { isAtLeast } from "../../deployment/local/version.ts";
@@ -71,6 +72,13 @@ describe("packages that have to be fetched", () => {
   ].join("\n");
   test("are those that are not installed; the system's own C library is never replaced", () => {
     expect(newPackages(simulated)).toEqual(["libjemalloc2", "redis-server"]);
+  });
+});
+
+describe("the id of a Kafka cluster", () => {
+  test("is never taken for an option of the tool that writes it", () => {
+    expect(clusterId(Buffer.alloc(16, 0xfb))).toBe("A_v7-_v7-_v7-_v7-_v7-w");
+    expect(clusterId(Buffer.alloc(16, 0))).toBe("AAAAAAAAAAAAAAAAAAAAAA");
   });
 });
 

@@ -6,6 +6,7 @@ import { infraErrorOf } from "../../lib/infra-error.ts";
 import { type Millis, millisOf, minutes, seconds } from "../../lib/time.ts";
 import type { DbSettings } from "../config/db-settings.ts";
 import type { Health } from "../health/health.ts";
+import type { Metrics } from "../metrics/metrics.ts";
 import type { Db, DbDeps, Migrated, Migration, PoolView, Queries, Reloaded } from "./db.ts";
 import { dbError, isDbError } from "./db-failures.ts";
 import { applyMigrations, planned, type Run } from "./migrations.ts";
@@ -71,6 +72,7 @@ class OpenDb<Tables> implements Db<Tables> {
       open: openerOf(settings, deps),
       onRefused: (error) => metrics?.infraFailed(error),
     });
+    metrics?.onScrape(() => this.#show(metrics));
     this.#run = openRunner({ clock, log, metrics, limits: () => this.#settings, closed: this.#closed.signal });
     this.queries = new Kysely<Tables>({ dialect: poolDialect(settings.driver, { pool: this.#pool, run: this.#run }) });
   }
@@ -175,6 +177,15 @@ class OpenDb<Tables> implements Db<Tables> {
   async #close(): Promise<void> {
     await this.#pool.close();
     this.#closed.abort();
+  }
+
+  #show(metrics: Metrics): void {
+    const { limit, open, idle, waiting } = this.#pool.view();
+    const component = "db";
+    metrics.set("infra_pool_limit", { component }, limit);
+    metrics.set("infra_pool_connections", { component, state: "used" }, open - idle);
+    metrics.set("infra_pool_connections", { component, state: "idle" }, idle);
+    metrics.set("infra_pool_waiting", { component }, waiting);
   }
 
   async #onOne<T>(signal: AbortSignal, work: (session: Session) => Promise<T>): Promise<T> {

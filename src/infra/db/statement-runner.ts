@@ -11,6 +11,7 @@ export interface RunnerLimits {
   readonly queryTimeout: Millis;
   readonly slowThreshold: Millis;
   readonly logLevel: DbSettings["logLevel"];
+  readonly enableMetrics: boolean;
 }
 
 export interface RunnerDeps {
@@ -29,20 +30,29 @@ const RANK: Readonly<Record<DbSettings["logLevel"], number>> = { silent: 0, erro
 
 export function openRunner({ clock, limits, closed, log, metrics }: RunnerDeps): RunStatement {
   const says = (level: DbSettings["logLevel"]): boolean => RANK[limits().logLevel] >= RANK[level];
+  const measured = (outcome: "ok" | "failed", took: Millis): void => {
+    const { enableMetrics, slowThreshold } = limits();
+    if (!enableMetrics) return;
+    metrics?.observe("infra_command_duration_seconds", { component: "db", outcome }, took / 1000);
+    if (took >= slowThreshold) metrics?.count("infra_slow_total", { component: "db" });
+  };
   return async (session, statement) => {
     const started = clock.monotonic();
-    const about = () => ({ sql: shownSql(statement.sql), took: formatDuration(millisOf(clock.monotonic() - started)) });
+    const took = (): Millis => millisOf(clock.monotonic() - started);
+    const about = () => ({ sql: shownSql(statement.sql), took: formatDuration(took()) });
     try {
       const result = await withDeadline({ clock, timeout: limits().queryTimeout, signal: closed }, (ended) =>
         session.query(statement, ended),
       );
-      if (clock.monotonic() - started >= limits().slowThreshold) {
+      measured("ok", took());
+      if (took() >= limits().slowThreshold) {
         if (says("warn")) log?.warn(about(), "slow statement");
       } else if (says("info")) log?.info(about(), "statement");
       return result;
     } catch (error) {
       const known = closed.aborted ? dbError("Closed", "", error) : (error as ReturnType<typeof dbError>);
       metrics?.infraFailed(known);
+      measured("failed", took());
       if (says("error")) log?.warn({ ...about(), code: known.code }, "statement failed");
       throw known;
     }
