@@ -206,11 +206,12 @@ export class Manager<C extends ComponentName> implements ConfigManager<SettingsO
     const bound = { clock, timeout: PREPARE, signal: this.#stop.signal };
     const ready: Subscriber<SettingsOf<C>>[] = [];
     for (const subscriber of this.#subscribers) {
+      ready.push(subscriber);
+      if (subscriber.prepare === undefined) continue;
       try {
         await withDeadline(bound, (late) => Promise.race([subscriber.prepare?.(this.current(), next), rejected(late)]));
-        ready.push(subscriber);
       } catch (error) {
-        for (const other of ready) quietly(() => other.discard?.(next));
+        for (const other of ready) if (other !== subscriber) quietly(() => other.discard?.(next));
         log.error({ key: formatKey(this.#key), subscriber: subscriber.name, error }, "a new configuration is refused");
         const why = error instanceof InfraError ? error.message : "see the log";
         return `${subscriber.name} refuses it: ${why}`;
