@@ -15,6 +15,10 @@ export interface KitRig extends AsyncDisposable {
   readonly stop: AbortController;
   readonly port: number;
   readonly closed: readonly string[];
+  /** Root of the configuration tree. */
+  readonly files: string;
+  /** The environment that a process of the service gets. */
+  readonly env: Readonly<Record<string, string>>;
   /** Writes a file of the configuration tree, below `test/im-repo/`. */
   put(component: string, value: unknown): Promise<void>;
   start(about?: Partial<Pick<KitOptions, "stores" | "servers" | "files">>): Promise<Started<Kit>>;
@@ -54,12 +58,20 @@ export async function openKitRig(asked: KitAsked): Promise<KitRig> {
   await put("coord", { tls: "None" });
   const web: KitServer = { name: "web", open: async () => ({ close: async () => void closed.push("web") }) };
   const write = (line: string): void => void lines.push(line);
+  const files = join(root, "config");
+  const env = {
+    APP_ENV: "test",
+    COORD_ENDPOINTS: `http://127.0.0.1:${etcd.port}`,
+    TURNOUT_SECRET_REDIS: asked.password,
+  };
   return {
     etcd,
     redis,
     stop,
     port,
     closed,
+    files,
+    env,
     put,
     start: (about = {}) =>
       openKit(
@@ -67,7 +79,7 @@ export async function openKitRig(asked: KitAsked): Promise<KitRig> {
           service: "im-repo",
           version: "1.2.3",
           instance: "im-repo-0",
-          files: join(root, "config"),
+          files,
           snapshots: null,
           stores: { cache: "required", db: "required" },
           servers: () => [web],
@@ -77,11 +89,7 @@ export async function openKitRig(asked: KitAsked): Promise<KitRig> {
           clock: systemClock,
           rng: systemRng,
           resolve: () => Promise.reject(new Error("no names here")),
-          env: {
-            APP_ENV: "test",
-            COORD_ENDPOINTS: `http://127.0.0.1:${etcd.port}`,
-            TURNOUT_SECRET_REDIS: asked.password,
-          },
+          env,
           stdout: { write },
           stderr: { write },
           signal: stop.signal,

@@ -178,6 +178,12 @@ async function openSecond(
       const clog = await openClog(config.clog.current(), { service, environment: env, version, clock, stdout, stderr });
       const before = relay.present();
       config.clog.subscribe({ name: "clog", commit: (next) => void clog.reload(next) });
+      let counted = 0;
+      metrics.onScrape(() => {
+        const dropped = clog.dropped();
+        metrics.count("turnout_log_dropped_total", {}, dropped - counted);
+        counted = dropped;
+      });
       health.add({ component: "clog", critical: false, check: async () => clog.check() });
       relay.to(clog);
       return { clog, before };
