@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { openGuard } from "../../src/infra/egress/connect.ts";
-import { apiServerPolicy, policyOf } from "../../src/infra/egress/policy.ts";
+import { configuredServerPolicy, policyOf } from "../../src/infra/egress/policy.ts";
 import { systemResolve } from "../../src/infra/egress/resolve.ts";
 import { parseIp } from "../../src/lib/ip.ts";
 import type { Resolve } from "../../src/lib/seams.ts";
@@ -161,7 +161,7 @@ describe("[SEC-4] the API server's own policy", () => {
     await using server = await openTrap();
     await using other = await openTrap();
     const guard = guardOn([server.port]);
-    const policy = apiServerPolicy(server.port);
+    const policy = configuredServerPolicy("kubernetes", server.port);
     const connection = await guard.connect({ policy, namespace: "", address: server.address, tls: null }, never);
     expect(connection.ok).toBe(true);
     if (connection.ok) connection.socket.destroy();
