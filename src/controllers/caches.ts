@@ -1,8 +1,7 @@
 import type { Clock, Rng } from "../lib/seams.ts";
-import { isTerminal, type Phase, PHASES } from "../domain/phase.ts";
 import type { WaitingReason } from "../domain/reasons.ts";
 import { DONE_LABEL, SWITCH_TASKS, TENANT_STATES } from "../api/group.ts";
-import { countOf, fieldsOf, oneOf, textOf } from "../api/wire.ts";
+import { fieldsOf, textOf } from "../api/wire.ts";
 import type { KubeClient } from "../kube/client.ts";
 import type { KubeLog } from "../kube/log.ts";
 import type { ReflectorHandlers } from "../kube/mirror.ts";
@@ -11,6 +10,7 @@ import { compareVersions, keyOf, type KubeObject } from "../kube/resource.ts";
 import { type Applied, createStore, type Store } from "../kube/store.ts";
 import { type Lane, openWorkqueue, type Workqueue } from "../kube/workqueue.ts";
 import { tenantKey } from "./gather.ts";
+import { isHolding, laneOf } from "./lanes.ts";
 import type { Memories } from "./memory.ts";
 
 export interface CachesDeps {
@@ -45,16 +45,9 @@ export interface Caches {
   wakeWaiting(reason: WaitingReason): void;
 }
 
-const phaseOf = (task: KubeObject): Phase | null => oneOf(fieldsOf(task["status"])["phase"], PHASES);
 const namespaceOf = ({ metadata }: KubeObject): string => metadata.namespace ?? "";
 const tenantOf = (task: KubeObject): string =>
   tenantKey(namespaceOf(task), textOf(fieldsOf(task["spec"])["tenantId"]) ?? "");
-
-/** Something was claimed and nothing is over. */
-function isHolding(task: KubeObject): boolean {
-  const phase = phaseOf(task);
-  return countOf(fieldsOf(task["status"])["epoch"]) > 0 && phase !== null && !isTerminal(phase);
-}
 
 const INDEXES = {
   tenant: (task: KubeObject) => [tenantOf(task)],
@@ -160,11 +153,7 @@ function taskHandlers(
       if (known !== undefined && compareVersions(resourceVersion, known) < 0)
         memories.of(keyOf(task), uid).rewound = true;
       before.delete(uid);
-      const commanded = previous !== undefined && previous.metadata.generation !== task.metadata.generation;
-      taskQueue.add(
-        keyOf(task),
-        source === "list" ? "start-up" : commanded || previous === undefined ? "user" : "continuation",
-      );
+      taskQueue.add(keyOf(task), laneOf(task, previous, source));
     },
     gone(task) {
       taskQueue.add(keyOf(task), "continuation");
