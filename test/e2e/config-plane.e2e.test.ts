@@ -76,7 +76,7 @@ const turns = (what: string, plane: Plane, component: string, says: RegExp): Pro
     what: `${component} to be ${what}`,
   });
 
-test("[R115] [F39] [coord/refused] the centre down: up on its files, says so; the centre back: switched over within 5 s", async () => {
+test("[R115] [F39] [etcd/down] the centre down: up on its files, says so; the centre back: switched over within 5 s", async () => {
   await using stand = await openTestStand(env);
   link.refuse();
   link.cut();
@@ -173,7 +173,7 @@ describe("a change in the centre takes force while the operator runs", () => {
   });
 });
 
-test("[coord/silent] the centre lost later: last values stay, their age is shown, switching and going back go on", async () => {
+test("[etcd/silent] the centre lost later: last values stay, their age is shown, switching and going back go on", async () => {
   await using stand = await openTestStand(env);
   const plane = await startOnPlane(stand);
   await stand.create(aSwitch(stand, { name: "before", tenantId: "before", stages: [NOTIFY] }));

@@ -93,14 +93,14 @@ describe("[R125] the centre", () => {
 });
 
 describe("[R133] when etcd is not there", () => {
-  test("[coord/refused] the next address answers", async () => {
+  test("[etcd/down] the next address answers", async () => {
     await using coord = coordAt({ endpoints: [NOBODY, ADDRESS] });
     const key = aKey();
     await coord.centre.put(key, "1");
     expect((await coord.centre.get(key))?.value).toBe("1");
   });
 
-  test("[coord/refused] nobody answers: named, counted, retryable", async () => {
+  test("[etcd/down] nobody answers: named, counted, retryable", async () => {
     const metrics = openMetrics();
     await using coord = coordAt({ endpoints: [NOBODY], metrics });
     await expect(coord.centre.get("/a")).rejects.toMatchObject({
@@ -112,7 +112,7 @@ describe("[R133] when etcd is not there", () => {
     expect(await coord.check(new AbortController().signal)).toMatchObject({ status: "unhealthy" });
   });
 
-  test("[coord/lost] a write whose answer is lost is not sent again, and says that it may have been done", async () => {
+  test("[etcd/lost] a write whose answer is lost is not sent again, and says that it may have been done", async () => {
     await using proxy = await openTcpProxy({ host, port: Number(port) });
     await using coord = coordAt({ endpoints: [`127.0.0.1:${proxy.port}`], timeout: millisOf(700) });
     await using direct = coordAt({ endpoints: [ADDRESS] });
@@ -124,7 +124,7 @@ describe("[R133] when etcd is not there", () => {
     expect(await direct.centre.get(key)).toMatchObject({ value: "2", version: 2 });
   });
 
-  test("[coord/lost] a read whose answer is lost is asked again", async () => {
+  test("[etcd/lost] a read whose answer is lost is asked again", async () => {
     await using proxy = await openTcpProxy({ host, port: Number(port) });
     await using coord = coordAt({ endpoints: [`127.0.0.1:${proxy.port}`] });
     await using direct = coordAt({ endpoints: [ADDRESS] });
@@ -137,7 +137,7 @@ describe("[R133] when etcd is not there", () => {
     expect((await asked)?.value).toBe("1");
   });
 
-  test("[coord/silent] a call ends within its bound", async () => {
+  test("[etcd/silent] a call ends within its bound", async () => {
     await using proxy = await openTcpProxy({ host, port: Number(port) });
     await using coord = coordAt({ endpoints: [`127.0.0.1:${proxy.port}`], timeout: millisOf(400) });
     proxy.hold("toServer", "toClient");
@@ -224,7 +224,7 @@ describe("log-in and TLS", () => {
     expect(causes).toEqual([expect.stringContaining("the user may not do this")]);
   });
 
-  test("[etcd/restart] a token that etcd forgot is asked for anew; a watch goes on without a gap", async () => {
+  test("[etcd/denied] a token that etcd forgot is asked for anew; a watch goes on without a gap", async () => {
     await using coord = coordAt(as("root", "root-secret"));
     const stop = new AbortController();
     const seen: string[] = [];
@@ -253,7 +253,7 @@ describe("log-in and TLS", () => {
     expect(seen).toEqual(["1", "2"]);
   });
 
-  test("[etcd/TLS] a certificate that the CA did not sign is a fault of the settings; the right CA works", async () => {
+  test("[etcd/denied] a certificate that the CA did not sign is a fault of the settings; the right CA works", async () => {
     const [ours, theirs] = [openAuthority(), openAuthority("another")];
     const server = createTlsServer({ ...ours.issue({ ips: ["127.0.0.1"] }) }, (client) => {
       const etcd = connect({ host, port: Number(port) });

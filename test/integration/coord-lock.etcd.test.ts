@@ -99,7 +99,7 @@ describe("[R126] [S9] a lock", () => {
     expect(overlaps(contest.store.steps)).toEqual([]);
   });
 
-  test("[coord/partition] a holder who is cut off learns that it lost before another can hold it", async () => {
+  test("[etcd/silent] a holder who is cut off learns that it lost before another can hold it", async () => {
     await using contest = await openContest(3);
     const cutOff = new Set<number>();
     for (let round = 0; round < 3; round += 1) {
@@ -113,7 +113,7 @@ describe("[R126] [S9] a lock", () => {
     expect(toldTooLate(contest.store.steps, cutOff)).toEqual([]);
   });
 
-  test("[coord/stopped] a holder that was stopped for longer than its lease uses nothing when it goes on", async () => {
+  test("[process/stop] a holder that was stopped for longer than its lease uses nothing when it goes on", async () => {
     await using contest = await openContest(3);
     for (let round = 0; round < 2; round += 1) {
       const { process: child } = await contest.holder();

@@ -1,4 +1,6 @@
+import { rm } from "node:fs/promises";
 import { describe, expect, inject, test } from "vitest";
+import { openEnvironment } from "../../deployment/local/environment.ts";
 import { until as poll } from "../../deployment/local/poll.ts";
 import { seconds } from "../../src/lib/time.ts";
 import type { Change, ChangeSet, Coord, WatchLink } from "../../src/infra/coord/coord.ts";
@@ -153,7 +155,7 @@ describe("[R105] [F31] a watch", () => {
     expect(followed.sets.map(({ changes }) => changes.length)).toEqual([128]);
   });
 
-  test.each(Object.keys(FAULTS))("[coord/%s] delivers each change once and in order", async (fault) => {
+  test.each(Object.keys(FAULTS))("[etcd/silent] %s: each change is delivered once and in order", async (fault) => {
     await using world = await openWorld();
     await using followed = new Followed(world.reader, world.folder);
     const expected: string[] = [];
@@ -174,7 +176,7 @@ describe("[R105] [F31] a watch", () => {
     expect(new Set(revisions).size).toBe(revisions.length);
   });
 
-  test("[coord/compacted] what history lost is made up for by the difference, deletions too, and it says so", async () => {
+  test("[etcd/reborn] what history lost is made up for by the difference, deletions too, and it says so", async () => {
     await using world = await openWorld();
     await world.put("goes", "1");
     await world.put("stays", "1");
@@ -191,6 +193,24 @@ describe("[R105] [F31] a watch", () => {
     const last = followed.sets.at(-1);
     expect(last?.compacted?.since).toBeGreaterThan(0);
     expect(followed.told.slice(2).toSorted()).toEqual(["comes=2", "goes=-"]);
+  });
+
+  test("[etcd/reborn] set back to an older state: what is gone is told as deleted, and what comes is not missed", async () => {
+    await using own = await openEnvironment({ with: ["etcd"], controlPlane: false, print: () => undefined });
+    const [address = ""] = addressesOf(own.env["COORD_ENDPOINTS"] ?? "");
+    await using coord = coordAt({ endpoints: [address] });
+    const folder = aFolder();
+    for (const name of ["a", "b", "b"]) await coord.centre.put(`${folder}${name}`, "1");
+    await using followed = new Followed(coord, folder);
+    await followed.until("b=1");
+    const etcd = own.server("etcd-centre");
+    await etcd.stop("SIGKILL");
+    await rm(etcd.dataDir ?? "", { recursive: true });
+    await etcd.start();
+    await followed.until("b=-");
+    await coord.centre.put(`${folder}c`, "1");
+    await followed.until("c=1");
+    expect(followed.told.slice(-3)).toEqual(["a=-", "b=-", "c=1"]);
   });
 
   test("[R105] the same script makes a naive client lose changes", async () => {

@@ -28,8 +28,9 @@ export interface ChangeSet {
   readonly revision: number;
   readonly changes: readonly Change[];
   /**
-   * Null for what the store delivered as it happened. Else: history up to {@link revision} was compacted away, and `changes`
-   * is the difference between what this watch had delivered up to `since` and what stands now.
+   * Null for what the store delivered as it happened. Else: history up to {@link revision} was compacted away, or the store was
+   * set back to an older state (then `revision` is the smaller one), and `changes` is the difference between what this watch had
+   * delivered up to `since` and what stands now.
    */
   readonly compacted: { readonly since: number } | null;
 }

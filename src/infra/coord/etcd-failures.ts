@@ -36,6 +36,11 @@ const FAILURES = {
     says: "TLS failed; correct the CA or the certificate in the coord settings",
   },
   Compacted: { type: "NOT_FOUND", retryable: false, says: "that revision is compacted away; ask for a later one" },
+  Rewound: {
+    type: "UNAVAILABLE",
+    retryable: true,
+    says: "etcd went back to an older state; what stands now was taken over",
+  },
   FutureRevision: { type: "VALIDATION", retryable: false, says: "that revision does not exist yet" },
   LeaseLost: { type: "NOT_FOUND", retryable: true, says: "the lease has ended; take it anew" },
   TooLarge: { type: "VALIDATION", retryable: false, says: "larger than etcd takes (1.5 MiB); split the value" },

@@ -5,7 +5,7 @@ import { millisOf, type Millis, seconds } from "../../lib/time.ts";
 import type { Change, ChangeSet, KeyValue, Listing, WatchOptions } from "./coord.ts";
 import { coordError } from "./etcd-failures.ts";
 import type { Gateway } from "./etcd-gateway.ts";
-import { changeOf, listOf, numberOf, rangeOf } from "./etcd-wire.ts";
+import { changeOf, listOf, numberOf, rangeOf, revisionOf } from "./etcd-wire.ts";
 
 export interface WatchDeps {
   readonly gateway: Gateway;
@@ -94,6 +94,7 @@ class RangeWatch {
           return;
         }
         this.#linked();
+        if (answer["created"] === true && revisionOf(answer) < this.#delivered) yield* this.#rewound();
         yield* this.#deliver(listOf(answer["events"]).map(changeOf));
       }
     } finally {
@@ -141,10 +142,27 @@ class RangeWatch {
     throw coordError(/permission denied/.test(reason) ? "PermissionDenied" : "Refused", this.#range);
   }
 
+  /**
+   * The member knows less than we were told: it lags, or the store was set back to an older state. A linearizable read tells which;
+   * after the latter a watch from where we were would be silent until the store has caught up, and miss all that came before.
+   */
+  async *#rewound(): AsyncGenerator<ChangeSet, void> {
+    const since = this.#delivered;
+    const listing = await this.#deps.list(this.#range, this.#options.signal);
+    if (listing.revision >= since) return;
+    this.#delivered = listing.revision;
+    yield* this.#difference(listing, since);
+    throw coordError("Rewound", this.#range);
+  }
+
   /** What stands now against what was delivered; `since` null: the very first look. */
   async *#catchUp(since: number | null): AsyncGenerator<ChangeSet, void> {
-    const { items, revision } = await this.#deps.list(this.#range, this.#options.signal);
+    const listing = await this.#deps.list(this.#range, this.#options.signal);
     this.#linked();
+    yield* this.#difference(listing, since);
+  }
+
+  *#difference({ items, revision }: Listing, since: number | null): Generator<ChangeSet, void> {
     const standing = new Set(items.map(({ key }) => key));
     const puts = items.filter((item) => this.#known.get(item.key) !== item.revision).map(putOf);
     const deletes = [...this.#known.keys()]
