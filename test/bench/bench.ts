@@ -5,6 +5,7 @@ import { parseArgs } from "node:util";
 import { openMachine } from "../../deployment/local/machine.ts";
 import { buildOperator } from "../../deployment/demo/stand.ts";
 import { openBenchCluster } from "./cluster.ts";
+import { config } from "./config.ts";
 import { type Figure, spread } from "./figures.ts";
 import { growth } from "./growth.ts";
 import { latency } from "./latency.ts";
@@ -20,14 +21,15 @@ Measures the operator against the raw ceiling of the same API server in the same
   --tasks N       tasks at once in them (1000)
   --flight N      tasks in flight when the operator is killed (2000)
   --sizes N,N,…   numbers of tasks over which growth is measured (100,1000,4000)
-  --only PART     pipelines, latency, restart, growth; may be given several times (all)
+  --only PART     pipelines, latency, restart, growth, config; may be given several times (all)
   --profile DIR   leaves a CPU profile of each operator there; what is measured then is slower
   --write         writes docs/performance.md from this run
 `;
 const ROOT = join(import.meta.dirname, "..", "..");
 
-const PARTS = ["pipelines", "latency", "restart", "growth"] as const;
+const PARTS = ["pipelines", "latency", "restart", "growth", "config"] as const;
 const COMMANDS = 100;
+const INSTANCES = 200;
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
@@ -55,6 +57,7 @@ async function main(): Promise<number> {
     latency: () => latency(cluster, machine, { commands: COMMANDS }),
     restart: () => restart(cluster, machine, { tasks: Number(values.flight) }),
     growth: () => growth(cluster, machine, { sizes }),
+    config: () => config(machine, { instances: INSTANCES }),
   };
   const figures: Figure[] = [];
   for (const part of PARTS.filter((name) => values.only.includes(name))) {
