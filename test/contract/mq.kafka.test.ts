@@ -24,7 +24,7 @@ const raw = (name: string): Topic<Buffer> => ({
 describe("a message", () => {
   test("goes through once, with its key, headers and the trace it was sent under", async () => {
     await using rig = openMqRig(BROKERS);
-    const mq = await rig.open();
+    const mq = await rig.open({ enableTracing: true });
     const topic = await aTopic(mq);
     const seen: (Incoming<Json> & { readonly under: string | undefined })[] = [];
     await mq.subscribe(topic, async (message) => void seen.push({ ...message, under: trace.getStore() }));
@@ -51,6 +51,21 @@ describe("a message", () => {
     expect(Number(seen[0]?.at)).toBeGreaterThanOrEqual(before - 1000);
     expect(seen[1]).toMatchObject({ key: null, value: null, headers: {}, under: undefined });
     await expect(rig.metrics()).resolves.toContain(`infra_mq_messages_total{topic="${topic.name}",result="handled"} 2`);
+  });
+
+  test("carries no trace where the settings want none", async () => {
+    await using rig = openMqRig(BROKERS);
+    const mq = await rig.open({ enableTracing: false });
+    const topic = await aTopic(mq);
+    const seen: unknown[] = [];
+    await mq.subscribe(topic, async ({ headers }) => void seen.push(headers));
+    await trace.run("4bf92f35", () => mq.send(topic, [{ key: null, value: 1 }]));
+    await until(
+      () => seen,
+      (all) => all.length === 1,
+      PATIENCE,
+    );
+    expect(seen).toEqual([{}]);
   });
 
   test("of one key keeps its place: 600 over three partitions, none lost, doubled or out of order", async () => {
@@ -319,6 +334,36 @@ describe("a group", () => {
       expect(firsts).toEqual(firsts.toSorted((a, b) => a - b));
     }
     expect(second.view()).toMatchObject({ joined: true, trouble: null });
+  });
+
+  test("that reads a topic which is deleted and made again loses none of the new one's messages", async () => {
+    await using rig = openMqRig(BROKERS);
+    const mq = await rig.open();
+    const topic = await aTopic(mq);
+    const seen: Json[] = [];
+    await mq.subscribe(topic, async ({ value }) => void seen.push(value));
+    await mq.send(
+      topic,
+      [1, 2, 3].map((value) => ({ key: "k", value })),
+    );
+    await until(
+      () => seen.length,
+      (length) => length === 3,
+      PATIENCE,
+    );
+    await mq.topics.delete([topic.name]);
+    await mq.topics.create([{ name: topic.name, partitions: 1, replicas: 1 }]);
+    const sender = await rig.open();
+    await sender.send(
+      topic,
+      [4, 5].map((value) => ({ key: "k", value })),
+    );
+    await until(
+      () => seen.length,
+      (length) => length === 5,
+      PATIENCE,
+    );
+    expect(seen).toEqual([1, 2, 3, 4, 5]);
   });
 
   test("a paused member takes nothing and stays one; the lag shows it", async () => {

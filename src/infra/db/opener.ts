@@ -1,6 +1,8 @@
+import { parseAddress } from "../../lib/address.ts";
 import { withDeadline } from "../../lib/deadline.ts";
 import { millisOf } from "../../lib/time.ts";
 import type { DbSettings } from "../config/db-settings.ts";
+import type { TlsMaterial } from "../egress/tls.ts";
 import type { DbDeps } from "./db.ts";
 import { dbError, isDbError } from "./db-failures.ts";
 import { type MysqlTarget, openMysql } from "./mysql-session.ts";
@@ -16,14 +18,22 @@ export function openerOf(settings: DbSettings, deps: DbDeps): OpenSession {
   return (signal) =>
     withDeadline({ clock: deps.clock, timeout: settings.dialTimeout, signal }, async (ended) => {
       const target = await targetOf(settings, deps);
+      const secured = { ...deps, tls: tlsFor(target, settings, deps) };
       try {
-        return await openMysql(target, deps, ended);
+        return await openMysql(target, secured, ended);
       } catch (error) {
         if (!isDbError(error, "DatabaseAbsent")) throw error;
-        await createDatabase(target, deps, ended);
-        return openMysql(target, deps, ended);
+        await createDatabase(target, secured, ended);
+        return openMysql(target, secured, ended);
       }
     });
+}
+
+/** The certificate must carry the configured name, else the host's that is called: the DSN's where there is one. */
+function tlsFor({ address }: MysqlTarget, settings: DbSettings, { tls }: DbDeps): TlsMaterial | null {
+  const isNamed = settings.tls !== "None" && settings.tls.serverName !== undefined;
+  const host = settings.dsn === undefined || isNamed ? undefined : parseAddress(address)?.host;
+  return tls === null || host === undefined ? tls : { ...tls, identity: host };
 }
 
 /** Where to, and as whom: read anew each time, for secrets change. @throws InfraError */

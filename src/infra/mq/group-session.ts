@@ -35,9 +35,10 @@ const never = new AbortController().signal;
 export class GroupSession {
   readonly consumer: ListedConsumer;
   readonly #about: SessionDeps;
-  readonly #lanes = new Map<string, Lane>();
+  readonly #lanes = new Map<number, Lane>();
   readonly #over = new AbortController();
   readonly #committer: Committer;
+  #topicId: string | null = null;
 
   constructor(about: SessionDeps) {
     this.#about = about;
@@ -89,10 +90,15 @@ export class GroupSession {
       await untilAborted(this.#idle(), over);
       onJoined();
       const until = AbortSignal.any([over, ended.signal]);
+      await this.#forgetIfAnother(until);
       const messages = stream[Symbol.asyncIterator]();
+      const arrived = new Map<number, bigint>();
       while (!until.aborted) {
         const next = await untilAborted(messages.next(), until);
         if (next.done === true) throw mqError("Rebalanced", topic);
+        const { partition, offset } = next.value;
+        if (offset <= (arrived.get(partition) ?? -1n)) this.#lane(partition).forget();
+        arrived.set(partition, offset);
         await this.#take(next.value, until);
       }
     } catch (error) {
@@ -109,9 +115,7 @@ export class GroupSession {
   /** Puts it into the lane of its partition, once there is room for another one. */
   async #take(message: Message, until: AbortSignal): Promise<void> {
     const release = await this.#about.intake.admit(until);
-    const id = `${message.topic}:${message.partition}`;
-    const lane = this.#lanes.get(id) ?? new Lane();
-    this.#lanes.set(id, lane);
+    const lane = this.#lane(message.partition);
     lane.push(async () => {
       try {
         await this.#finish(message, lane, until);
@@ -121,14 +125,33 @@ export class GroupSession {
     });
   }
 
+  #lane(partition: number): Lane {
+    const lane = this.#lanes.get(partition) ?? new Lane();
+    this.#lanes.set(partition, lane);
+    return lane;
+  }
+
+  /** A topic that was deleted and made again counts its messages from the start. */
+  async #forgetIfAnother(until: AbortSignal): Promise<void> {
+    const { topic } = this.#about;
+    const { topics } = await untilAborted(this.consumer.metadata({ topics: [topic] }), until);
+    const id = topics.get(topic)?.id ?? null;
+    if (this.#topicId !== null && this.#topicId !== id) for (const lane of this.#lanes.values()) lane.forget();
+    this.#topicId = id;
+  }
+
   async #finish(message: Message, lane: Lane, until: AbortSignal): Promise<void> {
     const { topic, partition, offset, leaderEpoch } = message;
-    if (until.aborted || lane.isDone(offset)) return;
-    const worked = await this.#about.work(rawOf(message), until);
-    if (worked === "left") return;
-    lane.done(offset);
-    this.#about.onDone(worked);
-    if (this.#isOurs(message)) this.#committer.note({ topic, partition, offset: offset + 1n, leaderEpoch });
+    if (until.aborted) return;
+    if (!lane.isDone(offset)) {
+      const worked = await this.#about.work(rawOf(message), until);
+      if (worked === "left") return;
+      lane.done(offset);
+      this.#about.onDone(worked);
+    }
+    // Also what came again: its commit may have been lost with the partition.
+    if (this.#isOurs(message))
+      this.#committer.note({ topic, partition, offset: lane.next ?? offset + 1n, leaderEpoch });
   }
 
   /** Others may be further in what is no longer ours: our offset would take them back. */

@@ -8,6 +8,7 @@ import {
   Producer,
   type ProducerOptions,
 } from "@platformatic/kafka";
+import { parseAddress } from "../../lib/address.ts";
 import { backoffAfter, type Backoff } from "../../lib/backoff.ts";
 import { millisOf, seconds } from "../../lib/time.ts";
 import type { MqSettings } from "../config/mq-settings.ts";
@@ -91,11 +92,15 @@ export function commonOptions(settings: MqSettings, deps: MqDeps) {
     retryDelay: (_client: unknown, _operation: string, attempt: number) => backoffAfter(attempt, RETRY, rng.float()),
     autocreateTopics: false,
     strict: false,
-    ...(tls === null
-      ? {}
-      : { tls: tlsOf(tls), tlsServerName: tls.identity.kind === "name" ? tls.identity.text : false }),
+    ...(tls === null ? {} : { tls: tlsOf(tls), tlsServerName: serverNameOf(settings) }),
     ...saslOf(settings, deps),
   };
+}
+
+/** The configured name, else each broker's own (true); an address without a name is verified as such, and named to nobody (RFC 6066). */
+function serverNameOf({ tls, brokers }: MqSettings): string | boolean {
+  if (tls !== "None" && tls.serverName !== undefined) return tls.serverName;
+  return brokers.some((address) => parseAddress(address)?.host.kind === "name");
 }
 
 function tlsOf({ ca, cert, key }: TlsMaterial) {

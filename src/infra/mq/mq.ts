@@ -107,6 +107,7 @@ export interface MqDeps {
   readonly tls: TlsMaterial | null;
   readonly log?: Log;
   readonly metrics?: Metrics;
+  /** Used where the settings' `enableTracing` says so. */
   readonly trace?: Trace;
 }
 

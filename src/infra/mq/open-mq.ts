@@ -48,11 +48,12 @@ class OpenMq implements Mq {
   readonly #deps: MqDeps;
   readonly #admin: ListedAdmin;
   readonly #sender: Sender;
-  readonly #subscriptions = new Set<GroupSubscription<never>>();
+  readonly #subscriptions = new Set<Subscription>();
   #settings: MqSettings;
   #closing: Promise<void> | null = null;
 
-  constructor(settings: MqSettings, deps: MqDeps) {
+  constructor(settings: MqSettings, { trace, ...others }: MqDeps) {
+    const deps = settings.enableTracing && trace !== undefined ? { ...others, trace } : others;
     this.#settings = settings;
     this.#deps = deps;
     this.#sender = new Sender(settings, deps);
@@ -107,9 +108,9 @@ class OpenMq implements Mq {
       settings: () => this.#settings,
       deps: this.#deps,
       sender: this.#sender,
-      onClosed: () => void this.#subscriptions.delete(subscription as unknown as GroupSubscription<never>),
+      onClosed: () => void this.#subscriptions.delete(subscription),
     });
-    this.#subscriptions.add(subscription as unknown as GroupSubscription<never>);
+    this.#subscriptions.add(subscription);
     try {
       await subscription.ready(signal);
       return subscription;

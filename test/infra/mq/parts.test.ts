@@ -210,7 +210,10 @@ describe("messages of a partition", () => {
     lane.done(4n);
     first.resolve();
     await lane.idle();
-    expect([seen, lane.isDone(4n), lane.isDone(5n)]).toEqual([["first", "second"], true, false]);
+    expect([seen, lane.isDone(4n), lane.isDone(5n), lane.next]).toEqual([["first", "second"], true, false, 5n]);
+    lane.forget();
+    await lane.idle();
+    expect([lane.isDone(4n), lane.next]).toEqual([false, null]);
   });
 
   test("are let in up to the limit of now, none while paused, and a waiting one can give up", async () => {
