@@ -221,7 +221,7 @@ describe("[R121] local layer", () => {
     await until(
       () => rig.cache.stats().local.serving,
       (yes) => !yes,
-      6000,
+      10_000,
     );
     expect(rig.cache.stats().local.entries).toBe(0);
     rig.proxy.clear();

@@ -11,6 +11,8 @@ const run = promisify(execFile);
 const IMPORT_ALL = `
 const before = process.getActiveResourcesInfo().filter((kind) => !/^(?:Pipe|TTY|FS)/.test(kind));
 for (const file of JSON.parse(process.argv[1])) await import(file);
+// What a package puts off to the next turn of the loop is over by then; a timer or a socket is not.
+for (let turn = 0; turn < 3; turn += 1) await new Promise((resolve) => setImmediate(resolve));
 const after = process.getActiveResourcesInfo().filter((kind) => !/^(?:Pipe|TTY|FS)/.test(kind));
 console.log(JSON.stringify({ before, after, listeners: process.eventNames().map(String) }));
 `;
