@@ -100,6 +100,37 @@ describe("[R102] import", () => {
     ]);
   });
 
+  test("a batch that meets somebody else's write ends the import: the later ones are not written", async () => {
+    await using folder = await aFolder();
+    for (const service of ["im-repo", "im-logic", "im-gateway"]) {
+      const topics = Object.fromEntries(Array.from({ length: 1500 }, (_, i) => [`t${i}`, "x".repeat(240)]));
+      await folder.put(`dev/${service}/mq.json`, json({ topics }));
+    }
+    const centre = new (class extends MemoryCentre {
+      override async commit(transaction: Parameters<MemoryCentre["commit"]>[0]): ReturnType<MemoryCentre["commit"]> {
+        if (this.revision === 1) await this.put("/config/dev/im-gateway/mq", "{}");
+        return await super.commit(transaction);
+      }
+    })();
+    const { code, out } = await cliOver(centre).run("import", folder.path);
+    expect([code, await keysIn(centre), out.match(/not written/g)?.length]).toEqual([4, ["dev/im-gateway/mq"], 2]);
+  });
+
+  test("what is wrong only with what stands in the centre is refused before anything is written", async () => {
+    await using folder = await aFolder();
+    await folder.put("dev/im-repo/cache.json", json({ minIdleConns: 9 }));
+    await folder.put("dev/im-repo/clog.json", "{}");
+    const centre = new MemoryCentre();
+    await centre.put("/config/dev/global/cache", json({ poolSize: 4, minIdleConns: 1 }));
+    const { code, out, talk } = await cliOver(centre).run("import", folder.path);
+    expect([code, out, talk]).toEqual([
+      1,
+      `${CACHE}: cache.minIdleConns: 9 is more than poolSize (allowed: at most poolSize)\n`,
+      "with what stands in the centre, 1 problem(s); nothing was written\n",
+    ]);
+    expect(await keysIn(centre)).toEqual(["dev/global/cache"]);
+  });
+
   test("--dry-run shows the plan and writes nothing; at a terminal a person is asked", async () => {
     await using folder = await aFolder();
     await aTree(folder, ["dev"]);

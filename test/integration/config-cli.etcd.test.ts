@@ -1,6 +1,7 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
-import { describe, expect, inject, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type Environment, openEnvironment } from "../../deployment/local/environment.ts";
 import type { Dial } from "../../src/infra/coord/etcd-gateway.ts";
 import type { Coord } from "../../src/infra/coord/coord.ts";
 import { systemRng } from "../../src/kube/clock.ts";
@@ -9,10 +10,16 @@ import { aFolder } from "../support/config-rig.ts";
 import { addressesOf, coordAt, plainDial } from "../support/coord-rig.ts";
 import { openTcpProxy } from "../support/tcp-proxy.ts";
 
-const { COORD_ENDPOINTS = "" } = inject("env");
-const [ADDRESS = ""] = addressesOf(COORD_ENDPOINTS);
-const [host = "", port = ""] = ADDRESS.split(":");
-// Other suites use other environments: all of them share one etcd.
+// An etcd of its own: a compaction of another suite would take away the history that is looked at here.
+let etcd: Environment;
+let COORD_ENDPOINTS = "";
+let ADDRESS = "";
+beforeAll(async () => {
+  etcd = await openEnvironment({ with: ["etcd"], controlPlane: false, print: () => undefined });
+  COORD_ENDPOINTS = etcd.env["COORD_ENDPOINTS"] ?? "";
+  [ADDRESS = ""] = addressesOf(COORD_ENDPOINTS);
+});
+afterAll(() => etcd.close());
 const MQ = "/config/prod/im-repo/mq";
 const json = JSON.stringify;
 
@@ -80,6 +87,7 @@ describe("[R102] [R105] [R106] [R117] config-cli on etcd", () => {
 
   test("watch over a line that is cut and frozen tells every change once and in order", async () => {
     await using world = await aWorld();
+    const [host = "", port = ""] = ADDRESS.split(":");
     await using proxy = await openTcpProxy({ host, port: Number(port) });
     const [first, most] = [await world.coord.centre.put(MQ, json({ consumer: { maxPollRecords: 1 } })), 120];
     const watching = world

@@ -1,10 +1,8 @@
 import { checkSet } from "../../infra/config/check-tree.ts";
 import { differences } from "../../infra/config/changed-paths.ts";
-import { componentsOf } from "../../infra/config/components.ts";
-import { type ConfigKey, formatKey, formatTenantKey, parseKey } from "../../infra/config/config-key.ts";
+import { formatKey, formatTenantKey, parseKey } from "../../infra/config/config-key.ts";
 import { readJson } from "../../infra/config/json-text.ts";
-import { LAYERS } from "../../infra/config/services.ts";
-import { readTree } from "../../infra/config/tree.ts";
+import { type FileProblem, readTree } from "../../infra/config/tree.ts";
 import { checkSecrets } from "./check-secrets.ts";
 import { forCentre, fromFile, prefixOf, readCentre } from "./centre-set.ts";
 import { type Context, outJson, outLine, outProblems, talkLine } from "./context.ts";
@@ -16,42 +14,31 @@ import { masked, oneLine, table, tree } from "./show.ts";
 /** Where files stand unless a path is given. */
 export const FILES = "config";
 
-/** `validate [PATH|--centre]`: every problem with its place; nothing is read but what is to be checked. */
-export async function validate(
+/** `validate [PATH]`: every problem of files with its place; with `secrets`, also what they refer to and this machine does not have. */
+export async function validateFiles(
   context: Context,
-  {
-    path = FILES,
-    centre,
-    checkSecrets: secrets,
-  }: { readonly path?: string | undefined; readonly centre: boolean; readonly checkSecrets: boolean },
+  { path = FILES, secrets }: { readonly path?: string | undefined; readonly secrets: boolean },
 ): Promise<number> {
-  const problems = [];
-  let looked = 0;
-  if (centre) {
-    const set = await readCentre(await context.centre(), prefixOf(context.env), context.seams.signal);
-    problems.push(...set.problems, ...checkSet(set.sourced, "centre"));
-    looked = set.values.size;
-  } else {
-    const found = await readTree(path);
-    const files = found.files.filter(({ key }) => context.env === undefined || key.env === context.env);
-    const sourced = files.map(fromFile);
-    problems.push(...found.problems, ...checkSet(sourced, "file"));
-    if (secrets) problems.push(...(await checkSecrets_(context, sourced)));
-    looked = files.length;
-  }
-  outProblems(context, problems);
-  const where = centre ? "keys of the centre" : `files below ${path}`;
-  talkLine(
-    context,
-    problems.length === 0 ? `${looked} ${where}: all valid` : `${looked} ${where}: ${problems.length} problem(s)`,
-  );
-  return problems.length === 0 ? EXIT.done : EXIT.found;
+  const found = await readTree(path);
+  const files = found.files.filter(({ key }) => context.env === undefined || key.env === context.env);
+  const sourced = files.map(fromFile);
+  const missing = secrets ? await checkSecrets(sourced, context.seams.env) : [];
+  const problems = [...found.problems, ...checkSet(sourced, "file"), ...missing];
+  return tellProblems(context, problems, `${files.length} files below ${path}`);
 }
 
-const checkSecrets_ = (
-  context: Context,
-  sourced: Parameters<typeof checkSecrets>[0],
-): ReturnType<typeof checkSecrets> => checkSecrets(sourced, context.seams.env);
+/** `validate --centre`: the same of what stands in the centre. */
+export async function validateCentre(context: Context): Promise<number> {
+  const set = await readCentre(await context.centre(), prefixOf(context.env), context.seams.signal);
+  const problems = [...set.problems, ...checkSet(set.sourced, "centre")];
+  return tellProblems(context, problems, `${set.values.size} keys of the centre`);
+}
+
+function tellProblems(context: Context, problems: readonly FileProblem[], looked: string): number {
+  outProblems(context, problems);
+  talkLine(context, `${looked}: ${problems.length === 0 ? "all valid" : `${problems.length} problem(s)`}`);
+  return problems.length === 0 ? EXIT.done : EXIT.found;
+}
 
 /** `get KEY`: the value of one key, masked; with --explain the value in force and where each field came from. */
 export async function get(
@@ -167,7 +154,3 @@ export async function diff(context: Context, path: string = FILES): Promise<numb
   );
   return rows.length === 0 ? EXIT.done : EXIT.found;
 }
-
-/** Every key that configuration may have in an environment. */
-export const keysOf = (env: ConfigKey["env"]): readonly ConfigKey[] =>
-  LAYERS.flatMap((layer) => componentsOf(layer).map((component) => ({ env, layer, component })));

@@ -2,7 +2,7 @@ import { Command, CommanderError, Option } from "commander";
 import { completion } from "./completion.ts";
 import { exportTree, importTree, type ImportFlags, init, type InitFlags } from "./commands-bulk.ts";
 import { history, rollback } from "./commands-history.ts";
-import { diff, FILES, get, list, validate } from "./commands-look.ts";
+import { diff, FILES, get, list, validateCentre, validateFiles } from "./commands-look.ts";
 import { migrate, type MigrateFlags } from "./commands-migrate.ts";
 import { template } from "./commands-template.ts";
 import { watch } from "./commands-watch.ts";
@@ -77,7 +77,9 @@ function addLooking(program: Command, run: Run): void {
     .option("--centre", "what stands in the centre instead of files", false)
     .option("--check-secrets", "also whether each secret's file or variable exists on this machine", false)
     .action((path: string | undefined, flags: { centre: boolean; checkSecrets: boolean }) =>
-      run((context) => validate(context, { path, ...flags })),
+      run((context) =>
+        flags.centre ? validateCentre(context) : validateFiles(context, { path, secrets: flags.checkSecrets }),
+      ),
     );
   program
     .command("get <key>")
