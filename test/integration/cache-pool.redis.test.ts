@@ -126,18 +126,18 @@ describe("[R110][R121] the pool", () => {
 
 describe("[R132] close", () => {
   test("leaves no socket, ends calls under way, refuses later ones, and may be called twice", async () => {
-    await using rig = await open({ poolSize: 4, minIdleConns: 2, local: { enabled: true } });
+    await using rig = await open({ poolSize: 4, minIdleConns: 3, local: { enabled: true } });
     await until(
       () => rig.cache.stats(),
-      ({ pool, local }) => pool.idle === 2 && local.serving,
+      ({ pool, local }) => pool.idle === 3 && local.serving,
     );
     rig.proxy.hold("toClient");
     const under = [rig.cache.get("a"), rig.cache.lock("l", 5000 as never, never)].map((call) =>
       call.then(String, caught),
     );
     await until(
-      () => rig.cache.stats().pool.inUse,
-      (used) => used === 2,
+      () => rig.cache.stats().pool,
+      ({ inUse, idle }) => inUse === 2 && idle === 1,
     );
     await rig.cache.close();
     expect(await Promise.all(under)).toEqual(["UNAVAILABLE Closed", "UNAVAILABLE Closed"]);
