@@ -3,8 +3,10 @@ import { describe, expect, inject, test } from "vitest";
 import { isReloadable } from "../../src/infra/config/components.ts";
 import { jsonCodec, protobufCodec } from "../../src/infra/mq/codec.ts";
 import type { Incoming, Topic } from "../../src/infra/mq/mq.ts";
+import { systemClock } from "../../src/kube/clock.ts";
 import { InfraError } from "../../src/lib/infra-error.ts";
 import type { Json } from "../../src/lib/json.ts";
+import { millisOf } from "../../src/lib/time.ts";
 import { until } from "../support/egress/until.ts";
 import { aTopic, mqSettingsFor, openMqRig, trace } from "../support/mq-rig.ts";
 
@@ -334,6 +336,35 @@ describe("a group", () => {
       expect(firsts).toEqual(firsts.toSorted((a, b) => a - b));
     }
     expect(second.view()).toMatchObject({ joined: true, trouble: null });
+  });
+
+  test("drops what it took and did not begin when the partition goes to another member: little is done twice", async () => {
+    await using rig = openMqRig(BROKERS);
+    const [one, two] = [await rig.open(), await rig.open()];
+    const topic = await aTopic(one, 2);
+    const values = Array.from({ length: 400 }, (_, n) => n);
+    await one.send(
+      topic,
+      values.map((value) => ({ key: `k${value % 20}`, value })),
+    );
+    const seen: Json[] = [];
+    const slowly = async ({ value }: Incoming<Json>): Promise<void> => {
+      await systemClock.sleep(millisOf(5));
+      seen.push(value);
+    };
+    await one.subscribe(topic, slowly);
+    await until(
+      () => seen.length,
+      (length) => length >= 20,
+      PATIENCE,
+    );
+    await two.subscribe(topic, slowly);
+    await until(
+      () => new Set(seen).size,
+      (size) => size === values.length,
+      PATIENCE,
+    );
+    expect(seen.length - values.length).toBeLessThan(20);
   });
 
   test("that reads a topic which is deleted and made again loses none of the new one's messages", async () => {
