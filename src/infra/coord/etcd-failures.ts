@@ -9,6 +9,7 @@ interface Known {
 /** Everything that a call to etcd can end with. */
 const FAILURES = {
   ConnectFailed: { type: "CONNECTION", retryable: true, says: "no connection; check the address and the network path" },
+  Broken: { type: "CONNECTION", retryable: true, says: "the connection broke before the answer" },
   AnswerLost: {
     type: "TIMEOUT",
     retryable: false,

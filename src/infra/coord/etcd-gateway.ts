@@ -164,8 +164,8 @@ export class Gateway {
       return answerOf(response.statusCode, text, path);
     } catch (error) {
       if (error instanceof InfraError || error instanceof TokenStale) throw error;
-      if (ended.aborted && repeatable) throw coordError(sent ? "TimedOut" : "ConnectFailed", address, error);
-      throw coordError("AnswerLost", address, error);
+      if (!repeatable) throw coordError("AnswerLost", address, error);
+      throw coordError(ended.aborted ? (sent ? "TimedOut" : "ConnectFailed") : "Broken", address, error);
     }
   }
 
@@ -287,7 +287,7 @@ const MOST_CONNECTIONS = 256;
 
 function isWorthAnother(error: unknown, repeatable: boolean): boolean {
   if (isCoordError(error, "ConnectFailed", "Unavailable")) return true;
-  return repeatable && isCoordError(error, "AnswerLost", "BadAnswer");
+  return repeatable && isCoordError(error, "AnswerLost", "BadAnswer", "Broken");
 }
 
 async function textOf(body: AsyncIterable<Uint8Array>): Promise<string> {

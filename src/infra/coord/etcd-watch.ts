@@ -56,6 +56,9 @@ export async function* watchRange(
   }
 }
 
+/** Given as the reason, so that none is made with a stack trace for each answer. */
+const HEARD = new Error("heard");
+
 class RangeWatch {
   readonly #range: string;
   readonly #options: WatchOptions;
@@ -128,7 +131,7 @@ class RangeWatch {
     try {
       return await Promise.race([answer, quiet]);
     } finally {
-      done.abort();
+      done.abort(HEARD);
     }
   }
 
