@@ -1,7 +1,9 @@
 import { describe, expect, inject, test } from "vitest";
 import type { Json } from "../../src/lib/json.ts";
+import type { Dial } from "../../src/infra/cache/redis-login.ts";
 import { seconds } from "../../src/lib/time.ts";
-import { cacheSettingsOf, type CacheRig, openCacheRig } from "../support/cache-rig.ts";
+import { cacheSettingsOf, type CacheRig, dialTo, openCacheRig } from "../support/cache-rig.ts";
+import { openTcpProxy } from "../support/tcp-proxy.ts";
 import { until } from "../support/egress/until.ts";
 
 const { REDIS_ADDRESS = "", REDIS_PASSWORD = "" } = inject("env");
@@ -172,13 +174,25 @@ describe("[R121] local layer", () => {
     expect(await seen(undefined)).toBe(undefined);
   });
 
-  test("own writes are seen at once", async () => {
-    await using rig = await open(LOCAL);
+  test("own writes are seen at once, also while Redis' word of them is still on its way", async () => {
+    const [host = "", port = ""] = REDIS_ADDRESS.split(":");
+    await using word = await openTcpProxy({ host, port: Number(port) });
+    let dials = 0;
+    // The first connection is the one that tells what becomes invalid.
+    const dial: Dial = (signal) => dialTo((dials += 1) === 1 ? word : { host, port: Number(port) })(signal);
+    await using rig = await openCacheRig({
+      address: REDIS_ADDRESS,
+      password: REDIS_PASSWORD,
+      settings: { keyPrefix: freshPrefix(), ...LOCAL },
+      deps: { dial },
+    });
     await serving(rig);
-    for (let i = 0; i < 50; i += 1) {
+    word.hold("toClient");
+    for (let i = 0; i < 20; i += 1) {
       await rig.cache.set("k", i);
       expect(await rig.cache.get("k")).toBe(i);
       expect(await rig.cache.getOrLoad("k", async () => "not asked")).toBe(i);
+      expect(rig.cache.stats().local.entries).toBe(1);
     }
     await rig.cache.delete(["k"]);
     expect(await rig.cache.get("k")).toBeUndefined();

@@ -12,7 +12,7 @@ export interface InvalidationDeps {
   /** Keys that begin with it are told. */
   readonly prefix: string;
   readonly layer: LocalLayer;
-  /** Told each key as well: reads of it that are under way may find what is no longer true. */
+  /** Told each key: neither what is kept of it nor what is being read counts any more. */
   readonly onInvalid: (key: string) => void;
   readonly clock: Clock;
   readonly rng: Rng;
@@ -72,9 +72,7 @@ function forget(payload: RawValue, { prefix, layer, onInvalid }: InvalidationDep
   }
   for (const key of payload as readonly RawValue[]) {
     const text = String(key);
-    if (!text.startsWith(prefix)) continue;
-    layer.invalidate(text.slice(prefix.length));
-    onInvalid(text.slice(prefix.length));
+    if (text.startsWith(prefix)) onInvalid(text.slice(prefix.length));
   }
 }
 
