@@ -21,6 +21,17 @@ export function overlaps(steps: readonly LockStep[]): readonly string[] {
   return wrong;
 }
 
+/** The most uses of one holder that came after the next one had begun: what the store refuses by the fence. */
+export function mostLate(steps: readonly LockStep[]): number {
+  const late = new Map<number, number>();
+  let highest = 0;
+  for (const { what, fence } of steps) {
+    if (what === "taken") highest = Math.max(highest, fence);
+    else if (what === "use" && fence < highest) late.set(fence, (late.get(fence) ?? 0) + 1);
+  }
+  return Math.max(0, ...late.values());
+}
+
 /** Holders that were cut off and learned of it only after the next one had begun. */
 export function toldTooLate(steps: readonly LockStep[], cutOff: ReadonlySet<number>): readonly string[] {
   return [...cutOff].flatMap((fence) => {
