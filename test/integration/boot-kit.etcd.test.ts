@@ -139,6 +139,21 @@ describe("[R131][R145] a store is down", () => {
     const closes = rig.said().filter(({ message }) => String(message).endsWith(" is closed"));
     expect(closes.map(({ step }) => step)).toEqual(["metrics", "clog", "config", "coord", "log"]);
     await expect(rig.page("/livez")).rejects.toThrow("fetch failed");
+    // Whatever of the first start still lived would hold a connection again by the time that the second's pool has filled up twice.
+    rig.redis.clear();
+    const { value: kit, close } = mustStart(await rig.start());
+    for (let round = 0; round < 2; round += 1) {
+      rig.redis.cut();
+      await until(
+        () => rig.redis.open,
+        (count) => count === 0,
+      );
+      await until(
+        () => kit.cache?.stats().pool.idle === 1 && rig.redis.open >= 1,
+        (full) => full,
+      );
+    }
+    await close();
     await until(
       () => rig.etcd.open + rig.redis.open,
       (count) => count === 0,
