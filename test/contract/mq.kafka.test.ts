@@ -184,7 +184,7 @@ describe("a message that cannot be handled", () => {
         "dlq-topic": topic.name,
         "dlq-offset": "1",
         "dlq-partition": expect.stringMatching(/^[01]$/),
-        "dlq-group": "im-test",
+        "dlq-group": `im-test.${topic.name}`,
         "dlq-attempts": "3",
         "dlq-error-code": "TypeError",
         "dlq-error-message": "cannot read the poison",
@@ -395,6 +395,25 @@ describe("a group", () => {
       PATIENCE,
     );
     expect(seen).toEqual([1, 2, 3, 4, 5]);
+  });
+
+  test("of one service reads several topics, each in full", async () => {
+    await using rig = openMqRig(BROKERS);
+    const mq = await rig.open();
+    const topics = [await aTopic(mq, 2), await aTopic(mq, 2), await aTopic(mq)];
+    const seen: string[] = [];
+    for (const topic of topics) await mq.subscribe(topic, async ({ topic: name }) => void seen.push(name));
+    for (const topic of topics)
+      await mq.send(
+        topic,
+        ["a", "b", "c", "d"].map((key) => ({ key, value: 1 })),
+      );
+    await until(
+      () => seen.length,
+      (length) => length === 12,
+      PATIENCE,
+    );
+    expect(topics.map(({ name }) => seen.filter((one) => one === name).length)).toEqual([4, 4, 4]);
   });
 
   test("a paused member takes nothing and stays one; the lag shows it", async () => {

@@ -127,7 +127,7 @@ export interface Mq extends AsyncDisposable {
    * again they may be there twice
    */
   send<T>(topic: Topic<T>, messages: readonly Outgoing<T>[]): Promise<void>;
-  /** Resolves when the group has taken us in. Its dead-letter topic, `TOPIC.dlq`, is made where it is missing. */
+  /** Resolves when the group (`GROUP.TOPIC`) has taken us in. Its dead-letter topic, `TOPIC.dlq`, is made where it is missing. */
   subscribe<T>(topic: Topic<T>, handle: Handle<T>, signal?: AbortSignal): Promise<Subscription>;
   readonly topics: TopicsAdmin;
   check(signal: AbortSignal): Promise<Health>;

@@ -42,7 +42,7 @@ export class GroupSubscription<T> implements Subscription {
     this.#about = about;
     const { topic, handle, settings, deps, sender } = about;
     this.#intake = new Intake(() => settings().consumer.maxPollRecords);
-    const group = groupOf(settings(), deps);
+    const group = groupOf(topic.name, settings(), deps);
     const onTrouble = (message: string | null): void => void (this.#trouble = message);
     this.#work = openWork({ topic, handle, group, settings: () => settings().consumer, deps, sender, onTrouble });
     this.#joined.promise.catch(() => undefined);
@@ -107,7 +107,7 @@ export class GroupSubscription<T> implements Subscription {
     const { topic, settings, deps } = this.#about;
     const session = new GroupSession({
       topic: topic.name,
-      group: groupOf(settings(), deps),
+      group: groupOf(topic.name, settings(), deps),
       settings: settings(),
       deps,
       intake: this.#intake,
@@ -157,4 +157,6 @@ export class GroupSubscription<T> implements Subscription {
   }
 }
 
-const groupOf = ({ consumer }: MqSettings, { service }: MqDeps): string => consumer.groupId ?? service;
+/** `GROUP.TOPIC`: the vendor's group leader (2.12) gives out only what it subscribes to itself, so each topic has a group of its own. */
+const groupOf = (topic: string, { consumer }: MqSettings, { service }: MqDeps): string =>
+  `${consumer.groupId ?? service}.${topic}`;
