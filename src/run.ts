@@ -9,7 +9,7 @@ import { compose, type OperatorOptions } from "./operator.ts";
 import type { Seams } from "./seams.ts";
 import { fixedSettings, type PlaneOptions, planeSettings } from "./settings-source.ts";
 
-const USAGE = `turnout: the operator
+const USAGE = `turnout: the operator; "turnout config --help" shows config-cli
 
   --settings PATH     file {operator, endpoints} or folder with operator.json and endpoints.json: read once
   --config DIR        instead: the tree DIR/ENV/turnout/…, and above it the centre that COORD_ENDPOINTS names;
