@@ -112,6 +112,14 @@ describe("[R133] when etcd is not there", () => {
     expect(await coord.check(new AbortController().signal)).toMatchObject({ status: "unhealthy" });
   });
 
+  test("[R135] asked for its health, it asks once: a probe does not wait for retries", async () => {
+    await using proxy = await openTcpProxy({ host, port: Number(port) });
+    proxy.refuse();
+    await using coord = coordAt({ endpoints: [`127.0.0.1:${proxy.port}`] });
+    expect(await coord.check(new AbortController().signal)).toMatchObject({ status: "unhealthy" });
+    expect(proxy.accepted).toBe(1);
+  });
+
   test("[etcd/lost] a write whose answer is lost is not sent again, and says that it may have been done", async () => {
     await using proxy = await openTcpProxy({ host, port: Number(port) });
     await using coord = coordAt({ endpoints: [`127.0.0.1:${proxy.port}`], timeout: millisOf(700) });

@@ -38,6 +38,8 @@ export interface CallOptions {
   /** Whether it may be sent again when nobody knows what became of it. */
   readonly repeatable: boolean;
   readonly signal?: AbortSignal | undefined;
+  /** Every address once and no waits: who asks, asks again anyway. */
+  readonly hasty?: boolean;
 }
 
 const JSON_LIMITS = { depth: 16, keys: 2_000_000 };
@@ -63,13 +65,15 @@ export class Gateway {
   async call(
     path: string,
     body: JsonObject,
-    { repeatable, signal = this.#closed.signal }: CallOptions,
+    { repeatable, signal = this.#closed.signal, hasty = false }: CallOptions,
   ): Promise<JsonObject> {
-    const { clock, timeout } = this.#deps;
+    const { clock, retry } = this.#deps;
+    const timeout = millisOf(Math.min(this.#deps.timeout, hasty ? HASTE : Number.POSITIVE_INFINITY));
+    const tries = hasty ? 1 : 1 + retry.maxRetries;
     const either = AbortSignal.any([signal, this.#closed.signal]);
     try {
       return await withDeadline({ clock, timeout, signal: either }, (ended) =>
-        this.#tries((address) => this.#once({ address, path, body, repeatable }, ended), { repeatable, ended }),
+        this.#tries((address) => this.#once({ address, path, body, repeatable }, ended), { repeatable, ended, tries }),
       );
     } catch (error) {
       if (this.#closed.signal.aborted) throw coordError("Closed", path);
@@ -109,13 +113,13 @@ export class Gateway {
     return known;
   }
 
-  async #tries<T>(once: (address: string) => Promise<T>, { repeatable, ended }: Trying): Promise<T> {
+  async #tries<T>(once: (address: string) => Promise<T>, { repeatable, ended, tries }: Trying): Promise<T> {
     const { retry, clock, rng } = this.#deps;
     for (let failures = 1; ; failures += 1) {
       try {
         return await this.#allAddresses(once, repeatable);
       } catch (error) {
-        if (failures > retry.maxRetries || ended.aborted || !isWorthAnother(error, repeatable)) throw error;
+        if (failures >= tries || ended.aborted || !isWorthAnother(error, repeatable)) throw error;
         await clock.sleep(backoffAfter(failures, retry, rng.float()), ended).catch(() => undefined);
         if (ended.aborted) throw error;
       }
@@ -269,6 +273,7 @@ export class Gateway {
 type Opened = Parameters<buildConnector.connector>[1];
 
 interface Trying {
+  readonly tries: number;
   readonly repeatable: boolean;
   readonly ended: AbortSignal;
 }
@@ -281,6 +286,8 @@ interface Asked {
 
 /** A link that is only slow must not hold up the next address for long. */
 const FIRST_ANSWER: Millis = seconds(2);
+/** Health is asked for every few seconds, by probes that wait for less than a call may take. */
+const HASTE = seconds(2);
 const IDLE = millisOf(10_000);
 /** Watches hold one each; calls wait for a free one. */
 const MOST_CONNECTIONS = 256;
