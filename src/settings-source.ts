@@ -1,9 +1,9 @@
-import { parseAddress } from "./lib/address.ts";
 import { InfraError } from "./lib/infra-error.ts";
 import type { JsonObject } from "./lib/json.ts";
 import { formatDuration } from "./lib/time.ts";
+import { coordOf } from "./infra/boot/kit-coord.ts";
+import { openNetwork } from "./infra/boot/kit-network.ts";
 import type { Coord } from "./infra/coord/coord.ts";
-import { openCoord } from "./infra/coord/open-coord.ts";
 import type { ConfigManager } from "./infra/config/config-manager.ts";
 import type { SettingsOf } from "./infra/config/components.ts";
 import { crossCheck } from "./infra/config/cross-check.ts";
@@ -11,9 +11,6 @@ import { openConfig } from "./infra/config/open-config.ts";
 import { formatProblem, type Problem } from "./infra/config/problems.ts";
 import type { Environment } from "./infra/config/services.ts";
 import type { Settings } from "./infra/config/settings.ts";
-import { openGuard } from "./infra/egress/connect.ts";
-import { configuredServerPolicy } from "./infra/egress/policy.ts";
-import { openSecrets, type Secrets } from "./infra/egress/secrets.ts";
 import type { Checker } from "./infra/health/health.ts";
 import type { Seams, Tools } from "./seams.ts";
 
@@ -49,7 +46,7 @@ export interface PlaneOptions {
 export async function planeSettings(options: PlaneOptions, seams: Seams, tools: Tools): Promise<SettingsSource> {
   await using opening = new AsyncDisposableStack();
   const about = { ...options, ...tools, service: "turnout", clock: seams.clock, rng: seams.rng } as const;
-  const coord = await coordOf(about, seams);
+  const coord = await centreOf(about, seams);
   if (coord !== null) opening.use(coord);
   const centre = coord?.centre ?? null;
   const [operator, endpoints] = await Promise.all([
@@ -141,79 +138,10 @@ const checkerOf = (name: string, manager: Operator | Endpoints, left: () => read
 type About = PlaneOptions & Tools & { readonly service: "turnout" } & Pick<Seams, "clock" | "rng">;
 
 /** Null where no centre is configured. */
-async function coordOf(about: About, seams: Seams): Promise<Coord | null> {
-  const named = seams.env["COORD_ENDPOINTS"] ?? "";
+async function centreOf(about: About, { resolve, env }: Seams): Promise<Coord | null> {
+  const named = env["COORD_ENDPOINTS"] ?? "";
   await using manager = await openConfig(null, { ...about, component: "coord" });
   if (named === "" && manager.status().source === "default") return null;
-  const settings = manager.current();
-  const { addresses, clear } = named === "" ? { addresses: settings.endpoints, clear: false } : addressesOf(named);
-  const { username, password, tls } = settings;
-  const secrets = openSecrets({ env: seams.env, roots: [], clock: seams.clock });
-  const material = clear || tls === "None" ? null : await caOf(tls.ca, secrets);
-  const guard = openGuard({
-    resolve: seams.resolve,
-    clock: seams.clock,
-    sockets: COORD_SOCKETS,
-    reserved: () => [],
-    metrics: about.metrics,
-    log: about.log.module("egress"),
-  });
-  return openCoord({
-    endpoints: addresses,
-    timeout: settings.timeout,
-    retry: {
-      maxRetries: settings.retry.maxRetries,
-      initial: settings.retry.initialInterval,
-      factor: settings.retry.multiplier,
-      max: settings.retry.maxInterval,
-    },
-    credentials:
-      username === undefined || password === undefined
-        ? null
-        : async () => ({ username, password: await valueOf(password, secrets) }),
-    dial: (address, signal) => {
-      const parsed = parseAddress(address);
-      const identity = parsed?.host ?? ({ kind: "name", text: "invalid" } as const);
-      return guard.connect(
-        {
-          policy: configuredServerPolicy("coord", parsed?.port ?? 0),
-          namespace: "",
-          address,
-          tls: material === null ? null : { identity, ca: material.ca, cert: null, key: null, alpn: ["http/1.1"] },
-        },
-        signal,
-      );
-    },
-    clock: seams.clock,
-    rng: seams.rng,
-    metrics: about.metrics,
-    log: about.log.module("coord"),
-  });
-}
-
-/** Watches hold one each, calls share some. */
-const COORD_SOCKETS = { perAddress: 64, perNamespace: 192 } as const;
-
-/** `http://host:port,…` in the clear, else TLS, as config-cli takes it. @throws InfraError CONFIG */
-function addressesOf(text: string): { readonly addresses: readonly string[]; readonly clear: boolean } {
-  const parts = text.split(",").map((part) => /^(?:(https?):\/\/)?([^/]+)\/?$/.exec(part.trim()));
-  const addresses = parts.map((part) => part?.[2] ?? "");
-  const clear = parts.filter((part) => part?.[1] === "http").length;
-  if (addresses.every((address) => parseAddress(address) !== null) && (clear === 0 || clear === parts.length))
-    return { addresses, clear: clear > 0 };
-  const message = `COORD_ENDPOINTS: ${JSON.stringify(text.slice(0, 80))} is not http://HOST:PORT,… or https://HOST:PORT,…`;
-  throw new InfraError({ component: "coord", type: "CONFIG", code: "BadEndpoints", message, retryable: false });
-}
-
-type Reference = Parameters<Secrets["read"]>[0];
-
-async function caOf(ca: Reference | undefined, secrets: Secrets): Promise<{ readonly ca: string | null }> {
-  return { ca: ca === undefined ? null : await valueOf(ca, secrets) };
-}
-
-async function valueOf(reference: Reference, secrets: Secrets): Promise<string> {
-  const read = await secrets.read(reference);
-  if (read.ok) return read.value;
-  const message = `coord: a secret cannot be read (${read.reason}); correct its reference in the coord settings`;
-  throw new InfraError({ component: "coord", type: "CONFIG", code: "SecretUnreadable", message, retryable: false });
+  const network = openNetwork({ ...about, resolve, env, secretRoots: [] });
+  return coordOf(manager.current(), named, { ...about, network });
 }
