@@ -1,6 +1,24 @@
 import { cpus, totalmem } from "node:os";
 import { type Figure, spread } from "./figures.ts";
 
+/** Where the time goes that a missed goal lacks, from CPU profiles of operator and API server, and what would help. */
+const WHY: Readonly<Record<string, string>> = {
+  P1: "Events are requests as well (one per settled stage, two under way at most), and on one machine the operator's CPU is taken from the API server's. Fewer Events under load would help.",
+  P3: "Between two writes lie decoding, decision, Event, log line and metrics of one stage, one after the other in one thread. Telling after the next write is sent would help.",
+  P4: "The patch passes every rule of the spec and two admission policies before anybody knows of it, and a resume is two writes (Resuming, then the claim). One write for both would help.",
+  P6: "A process that starts loads and compiles its code (about 1 s here) and lists before its first write. What is over and what waits takes its turn after what is under way.",
+  P8: "Beside the write stand its echo in the watch, an Event and a log line, each decoded or encoded in full; the line below compares with a bare client on the same machine, which the goal's machine ran three times as fast.",
+  P9: "Beyond the memory of one garbage collection the exponent is that of V8's heap.",
+  P10: "A list is decoded in slices; the longest gap is a garbage collection.",
+  P12: "All instances live in one process and one thread here: each has its own connection, its own decoding and its own acknowledgement.",
+};
+
+function whys(figures: readonly Figure[]): readonly string[] {
+  const missed = new Set(figures.filter(({ holds }) => holds === false).map(({ id }) => id));
+  const lines = [...missed].flatMap((id) => (WHY[id] === undefined ? [] : [`- **${id}**: ${WHY[id]}`]));
+  return lines.length === 0 ? [] : ["", "## Why a goal is missed, and what would help", "", ...lines];
+}
+
 /** docs/performance.md from one run. Ratios are what counts: L is measured in the same minutes on the same server. */
 export function report(figures: readonly Figure[]): string {
   const machine = `${cpus().length} × ${cpus()[0]?.model ?? "?"}, ${(totalmem() / 2 ** 30).toFixed(0)} GiB, Node ${process.version}`;
@@ -21,6 +39,7 @@ export function report(figures: readonly Figure[]): string {
       ({ id, what, values, unit, goal, holds }) =>
         `| ${id} | ${what} | ${spread(values)} ${unit} | ${goal} | ${holds === null ? "" : holds ? "holds" : "missed"} |`,
     ),
+    ...whys(figures),
     "",
   ].join("\n");
 }
