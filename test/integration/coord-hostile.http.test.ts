@@ -85,7 +85,7 @@ describe("[etcd/hostile] an answer that is none of etcd's is an error, whatever 
     ["more than 64 MiB", raw(Buffer.alloc(65 * 1024 * 1024, " "))],
   ])("%s", async (_what, answer) => {
     await using etcd = await openImpostor(answer);
-    await using coord = coordAt({ endpoints: [etcd.address], timeout: seconds(5) });
+    await using coord = coordAt({ endpoints: [etcd.address], timeout: seconds(20), retries: 0 });
     await expect(coord.centre.list("/a/")).rejects.toMatchObject({ component: "coord", code: "BadAnswer" });
   });
 

@@ -25,15 +25,16 @@ export interface CoordAsked extends Partial<Pick<CoordDeps, "credentials" | "dia
   readonly endpoints: readonly string[];
   readonly timeout?: Millis;
   readonly silence?: Millis;
+  readonly retries?: number;
 }
 
-export const coordAt = ({ endpoints, timeout = seconds(5), silence = millisOf(500), ...rest }: CoordAsked): Coord =>
+export const coordAt = ({ endpoints, timeout = seconds(5), silence = millisOf(500), retries = 3, ...rest }: CoordAsked): Coord =>
   openCoord({
     endpoints,
     timeout,
     silence,
     credentials: null,
-    retry: { maxRetries: 3, initial: millisOf(100), factor: 2, max: seconds(1) },
+    retry: { maxRetries: retries, initial: millisOf(100), factor: 2, max: seconds(1) },
     dial: plainDial,
     clock: systemClock,
     rng: systemRng,
