@@ -28,7 +28,13 @@ export interface CoordAsked extends Partial<Pick<CoordDeps, "credentials" | "dia
   readonly retries?: number;
 }
 
-export const coordAt = ({ endpoints, timeout = seconds(5), silence = millisOf(500), retries = 3, ...rest }: CoordAsked): Coord =>
+export const coordAt = ({
+  endpoints,
+  timeout = seconds(5),
+  silence = millisOf(500),
+  retries = 3,
+  ...rest
+}: CoordAsked): Coord =>
   openCoord({
     endpoints,
     timeout,
