@@ -33,18 +33,23 @@ interface Arguments {
 
 type SettingsChoice = { readonly path: string } | PlaneOptions;
 
-/** Null where neither or both are named, or the environment is none. */
-function settingsChoice({
-  settings,
-  config,
-  env = "dev",
-  snapshots,
-}: Readonly<Record<"settings" | "config" | "env" | "snapshots", string | undefined>>): SettingsChoice | null {
-  if ((settings === undefined) === (config === undefined)) return null;
-  if (settings !== undefined) return { path: settings };
-  return config !== undefined && isEnvironment(env) ? { files: config, env, snapshots: snapshots ?? null } : null;
+interface NamedSettings {
+  readonly settings: string | undefined;
+  readonly config: string | undefined;
+  readonly env: string | undefined;
+  readonly snapshots: string | undefined;
 }
 
+/** A text says what is wrong with what was named. */
+function settingsChoice({ settings, config, env = "dev", snapshots }: NamedSettings): SettingsChoice | string {
+  if (settings !== undefined && config !== undefined) return "--settings and --config exclude each other";
+  if (settings !== undefined) return { path: settings };
+  if (config === undefined) return "neither --settings nor --config is given";
+  if (!isEnvironment(env)) return `--env ${env.slice(0, 64)} is not dev, test or prod`;
+  return { files: config, env, snapshots: snapshots ?? null };
+}
+
+/** Null: help is asked for. @throws Error that says what is wrong */
 function argumentsOf(args: readonly string[], { env, rng }: Seams): Arguments | null {
   const text = { type: "string" } as const;
   const { values } = parseArgs({
@@ -63,7 +68,8 @@ function argumentsOf(args: readonly string[], { env, rng }: Seams): Arguments | 
   });
   const { settings: path, config, snapshots } = values;
   const settings = settingsChoice({ settings: path, config, env: values.env ?? env["APP_ENV"], snapshots });
-  if (values.help === true || settings === null) return null;
+  if (values.help === true) return null;
+  if (typeof settings === "string") throw new Error(settings);
   const inCluster = env["KUBERNETES_SERVICE_HOST"] !== undefined && values.kubeconfig === undefined;
   return {
     settings,
@@ -101,9 +107,8 @@ async function run(args: readonly string[], seams: Seams): Promise<number> {
     return 2;
   }
   if (given === null) {
-    const asked = args.includes("--help") || args.includes("-h");
-    console.error(asked ? USAGE : `give either --settings or --config, and as --env dev, test or prod\n\n${USAGE}`);
-    return asked ? 0 : 2;
+    console.error(USAGE);
+    return 0;
   }
   const settings = await settingsOf(given.settings, seams);
   if (settings === null) return 2;

@@ -55,7 +55,13 @@ describe.concurrent("started with what cannot work", () => {
   test.for([
     ["a file that is cut off", ["--settings", "cut.json"], "cut.json: is refused: not JSON at 1:15"],
     ["a file that is not there", ["--settings", "none.json"], "none.json: cannot be read (allowed: a readable file"],
-    ["no settings", [], "--settings is missing\n\nturnout: the operator"],
+    ["no settings", [], "neither --settings nor --config is given\n\nturnout: the operator"],
+    ["settings from two places", ["--settings", "a", "--config", "b"], "--settings and --config exclude each other"],
+    [
+      "an environment that there is not",
+      ["--config", "config", "--env", "live"],
+      "--env live is not dev, test or prod",
+    ],
     ["an option that it does not know", ["--color"], "Unknown option '--color'"],
   ] as const)("%s", async ([_what, args, says], { expect }) => {
     await written("cut.json", `{ "operator": `);
