@@ -127,6 +127,12 @@ export class History {
     this.#now += ms;
     return this;
   }
+  /** The recorder was busy for so long when it was told the last version. */
+  toldLate(ms: number): this {
+    this.#task = { ...this.#known(), earliest: this.#now - ms };
+    this.entries.splice(-1, 1, this.#task);
+    return this;
+  }
   by(process: string): this {
     this.#process = process;
     return this;
@@ -138,6 +144,7 @@ export class History {
     const version: TaskVersion = {
       is: "task",
       ...this.#next(),
+      earliest: 0,
       rv: 0,
       name,
       uid,
@@ -293,7 +300,8 @@ export class History {
   #store(version: TaskVersion): this {
     this.#rv += 1;
     const status = version.status === null ? null : { ...version.status, observedGeneration: version.generation };
-    this.#task = { ...version, ...this.#next(), rv: this.#rv, status };
+    const place = this.#next();
+    this.#task = { ...version, ...place, earliest: place.at, rv: this.#rv, status };
     this.entries.push(this.#task);
     return this;
   }

@@ -111,6 +111,7 @@ proves("wait", {
       "in two pieces",
       soak().after(20_000).stage("soak", { claim: null }).after(1000).claim("soak").after(11_000).claim("notify"),
     ],
+    ["S19", "told late that it began", soak().toldLate(5000).after(25_100).claim("notify")],
     ["S19", "skipped", soak().stage("soak", { state: "Skipped", claim: null }).claim("notify")],
   ],
   bad: [

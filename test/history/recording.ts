@@ -88,6 +88,8 @@ interface Common {
 /** One stored version of a SwitchTask. */
 export interface TaskVersion extends Common {
   readonly is: "task";
+  /** The earliest that the recorder can have been told: before `at` where it was busy. */
+  readonly earliest: number;
   readonly rv: number;
   readonly name: string;
   readonly uid: string;

@@ -19,7 +19,7 @@ function waited(history: readonly TaskVersion[], { name }: StageAbout, duration:
   for (const { before, after } of steps) {
     if (before === null || after.rv > end.rv) continue;
     const open = stageOf(before.status, name)?.claim ?? null;
-    if (open !== null) lasted += after.at - before.at;
+    if (open !== null) lasted += after.at - before.earliest;
   }
   const says = `${end.name}: ${name} ended after ${lasted} ms, its duration is ${duration} ms`;
   return lasted + WATCH_LAG >= duration ? [] : [{ id: "S19", says, order: end.order }];

@@ -31,12 +31,13 @@ interface Place {
   readonly order: number;
 }
 
-export function taskVersion({ object, deleted, seen }: Version, { order }: Place): TaskVersion {
+export function taskVersion({ object, deleted, seen, idle }: Version, { order }: Place): TaskVersion {
   const { metadata } = object;
   return {
     is: "task",
     order,
     at: seen,
+    earliest: Math.min(seen, idle),
     rv: Number(metadata.resourceVersion),
     name: metadata.name,
     uid: metadata.uid,

@@ -16,6 +16,8 @@ export interface Version {
   readonly deleted: boolean;
   /** When the watch told of it, in milliseconds. */
   readonly seen: number;
+  /** When this process last had nothing to read: the watch cannot have told before, but since then at any time. */
+  readonly idle: number;
 }
 
 /** Every version of every task and tenant of one namespace, or of all, in the API server's order, by a watch of its own. */
@@ -88,6 +90,19 @@ async function whenServed<T>(ask: () => Promise<T>): Promise<T> {
   }
 }
 
+const TICK = 20;
+
+/** A process that is busy reads late what has arrived: its timers come late as well, and tell since when. */
+function watchIdle(signal: AbortSignal): { since(): number } {
+  let last: number = wallClock.now();
+  const timer = setInterval(() => {
+    last = wallClock.now();
+  }, TICK);
+  timer.unref();
+  signal.addEventListener("abort", () => clearInterval(timer), { once: true });
+  return { since: () => last };
+}
+
 /** Begins with what there is; a stream that ends is taken up where it ended, so that nothing is missed. */
 async function follow(client: KubeClient, { resource, namespace, signal }: Following): Promise<Followed> {
   const versions = new Map<string, Version[]>();
@@ -97,6 +112,7 @@ async function follow(client: KubeClient, { resource, namespace, signal }: Follo
     if (known === undefined) map.set(key, [version]);
     else known.push(version);
   };
+  const idle = watchIdle(signal);
   let broken: string | null = null;
   let from: string | null = null;
   const open = (): Promise<KubeStream> =>
@@ -111,7 +127,7 @@ async function follow(client: KubeClient, { resource, namespace, signal }: Follo
     }
     const { object } = event;
     from = object.metadata.resourceVersion;
-    const version = { object, deleted: event.type === "delete", seen: wallClock.now() };
+    const version = { object, deleted: event.type === "delete", seen: wallClock.now(), idle: idle.since() };
     if (namespace !== null) add(versions, object.metadata.name, version);
     add(spaces, object.metadata.namespace ?? "", version);
   };
