@@ -211,7 +211,7 @@ describe("log-in and TLS", () => {
 
   test("[etcd/denied] what the user may not do is named with the key; what it may, works", async () => {
     await using coord = coordAt(as("reader", "reader-secret"));
-    expect(await coord.centre.get("/config/a")).toBeNull();
+    expect(await coord.centre.get("/config/never-written")).toBeNull();
     const denied = coord.centre.put("/config/a", "1");
     await expect(denied).rejects.toMatchObject({ type: "CONFIG", code: "PermissionDenied" });
     await expect(coord.centre.get("/other/a")).rejects.toMatchObject({ code: "PermissionDenied" });
