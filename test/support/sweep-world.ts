@@ -40,14 +40,18 @@ export interface SweepWorld extends AsyncDisposable {
   create(namespace: string, manifest: Readonly<Record<string, unknown>>): Promise<void>;
   command(namespace: string, name: string, control: Readonly<Record<string, unknown>>): Promise<void>;
   operator(about: OperatorAbout): Promise<SweepOperator>;
+  /** Whether operators of a namespace stand for election: only the one that leads acts. */
+  readonly elects: boolean;
+}
+
+export interface SweepWorldOptions {
+  readonly elects?: boolean;
 }
 
 export interface OperatorAbout {
   readonly namespace: string;
   readonly process: string;
   readonly boundary?: string;
-  /** null: no election. */
-  readonly lease?: string | null;
 }
 export interface SweepOperator extends OperatorProcess {
   readonly process: string;
@@ -61,6 +65,8 @@ const ROOT = join(import.meta.dirname, "..", "..");
 const NAMESPACES = { group: "", version: "v1", plural: "namespaces", kind: "Namespace", namespaced: false };
 const POINT = { point: { class: "api/create", subject: null } } as const;
 const TOGETHER = 2;
+/** Most of the start of one that waits for a lease is waiting. */
+const TOGETHER_ELECTING = 6;
 const SPACES = 2000;
 
 const BLUE = { deployUnit: { id: 1, name: "blue", version: 6 } };
@@ -70,7 +76,7 @@ export const PREVIOUS = (world: Pick<SweepWorld, "proxy">) => ({
   parameters: { trunkGroup: "tg-1" },
 });
 
-export async function openSweepWorld(env: Env): Promise<SweepWorld> {
+export async function openSweepWorld(env: Env, { elects = false }: SweepWorldOptions = {}): Promise<SweepWorld> {
   await using opening = new AsyncDisposableStack();
   const machine = opening.use(await openMachine({ print: () => {} }));
   const folder = await mkdtemp(join(tmpdir(), "turnout-sweep-"));
@@ -107,7 +113,16 @@ export async function openSweepWorld(env: Env): Promise<SweepWorld> {
   await redis.connect();
   opening.defer(() => redis.disconnect());
   const password = (await readFile(env["REDIS_PASSWORD_FILE"] ?? "", "utf8")).trim();
-  const facts: Facts = { folder, machine, proxy, kubeconfig, token, password, slots: new Slots(TOGETHER, 4096) };
+  const facts: Facts = {
+    folder,
+    machine,
+    proxy,
+    kubeconfig,
+    token,
+    password,
+    slots: new Slots(elects ? TOGETHER_ELECTING : TOGETHER, 4096),
+    elects,
+  };
   const closing = opening.move();
   return {
     folder,
@@ -133,6 +148,7 @@ export async function openSweepWorld(env: Env): Promise<SweepWorld> {
       await record.client.mergePatch(SWITCH_TASKS, { namespace, name }, { spec: { control } }, POINT);
     },
     operator: (about) => operator(about, facts, closing),
+    elects,
     [Symbol.asyncDispose]: () => closing.disposeAsync(),
   };
 }
@@ -167,6 +183,7 @@ interface Facts {
   readonly password: string;
   /** Processes that start at once: each takes a whole core for a while. */
   readonly slots: Slots;
+  readonly elects: boolean;
 }
 
 const addressOf = (text: string): { readonly host: string; readonly port: number } => ({
@@ -175,7 +192,8 @@ const addressOf = (text: string): { readonly host: string; readonly port: number
 });
 
 async function operator(about: OperatorAbout, facts: Facts, closing: AsyncDisposableStack): Promise<SweepOperator> {
-  const { namespace, process: name, boundary, lease = null } = about;
+  const { namespace, process: name, boundary } = about;
+  const lease = facts.elects ? `sweep-${namespace}` : null;
   const { folder, machine, proxy, kubeconfig, token, password, slots } = facts;
   const own = (file: string): string => join(folder, `${name}-${file}`);
   const passwordFile = join(folder, "secrets", name);

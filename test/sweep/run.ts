@@ -173,13 +173,15 @@ class Run {
   async #start(boundary?: string): Promise<SweepOperator> {
     const name = `${this.namespace}-${this.operators.length + 1}`;
     const about = { namespace: this.namespace, process: name, ...(boundary === undefined ? {} : { boundary }) };
+    // A successor's start counts from when it begins to wait for the lease: the whole hand-over is judged (L3).
+    if (this.world.elects) this.#happens("started", { process: name });
     const operator = await this.world.operator(about);
     this.operators.push(operator);
-    this.#happens("started", operator);
+    if (!this.world.elects) this.#happens("started", operator);
     return operator;
   }
 
-  #happens(what: "started" | "crashed", { process }: SweepOperator): void {
+  #happens(what: "started" | "crashed", { process }: Pick<SweepOperator, "process">): void {
     const place = { order: this.world.proxy.next(), at: Date.now() };
     this.#happenings.push({ is: "happening", ...place, what, process, asked: true });
   }

@@ -19,6 +19,7 @@ const USAGE = `usage: npm run sweep -- [options]
   --slice N          each boundary once, in the cell that its number and N choose
   --seed SEED        default: TURNOUT_TEST_SEED, else the commit
   --at-once N        runs side by side (6): most of their time is waiting
+  --leases           each boundary once, killed or stopped, under leader election: the successor waits for the lease (L3)
   --list             writes test/sweep/boundaries/*.txt anew and runs nothing`;
 
 const { values } = parseArgs({
@@ -30,6 +31,7 @@ const { values } = parseArgs({
     slice: { type: "string" },
     seed: { type: "string" },
     "at-once": { type: "string", default: "6" },
+    leases: { type: "boolean", default: false },
     list: { type: "boolean", default: false },
     help: { type: "boolean", default: false },
   },
@@ -57,7 +59,7 @@ const env =
   given === undefined
     ? running.use(await openEnvironment({ with: ["redis"], print: (line) => console.error(line) })).env
     : parseEnv(await readFile(given, "utf8"));
-const world = running.use(await openSweepWorld(env));
+const world = running.use(await openSweepWorld(env, { elects: values.leases }));
 console.error(`seed ${seed}`);
 
 const wanted = everyPipeline().filter(
@@ -76,8 +78,9 @@ if (values.list) {
   for (const pipeline of Object.keys(PIPELINES))
     await writeFile(join(import.meta.dirname, "boundaries", `${pipeline}.txt`), boundaryList(known, pipeline));
 } else {
-  const all = everyCell(known).filter(chosen);
-  const cells = values.slice === undefined ? all : sliceOf(all, Number(values.slice));
+  const all = everyCell(known).filter((cell) => chosen(cell) && (!values.leases || cell.does !== "cut"));
+  const slice = values.slice ?? (values.leases ? "0" : undefined);
+  const cells = slice === undefined ? all : sliceOf(all, Number(slice));
   if (cells.length === 0) throw new Error(`nothing is chosen by ${JSON.stringify(values)}\n${USAGE}`);
   const swept = await sweep(cells, {
     world,
