@@ -179,7 +179,7 @@ async function claimAndPerform(decision: ActDecision, view: TaskView, turn: Turn
     const task = await storeClaim({ status: decision.status, act: decision.act }, view, situation, deps);
     if (task === null) return GONE;
     situation = { ...situation, task };
-    if (polls) remember(view, decision.act, claimed, deps);
+    if (polls) remember(view, decision.act, deps);
   }
   const outcome = polls
     ? await pollOnce(situation.task, view, decision.act, shell)
@@ -209,12 +209,14 @@ async function storeClaim(
   }
 }
 
-function remember(view: TaskView, act: Act, claimed: ClaimTime, deps: ControllerDeps): void {
+/** From now on, when the claim is stored: counted from before it was sent, a wait would end early by what the API server took (S19). */
+function remember(view: TaskView, act: Act, deps: ControllerDeps): void {
   const memory = deps.memories.of(`${view.ref.namespace}/${view.ref.name}`, view.ref.uid);
+  const now = deps.clock.monotonic();
   memory.polling = {
     nonce: act.nonce,
-    since: claimed.monotonic,
-    until: claimed.monotonic,
+    since: now,
+    until: now,
     memo: null,
     generation: view.generation,
   };

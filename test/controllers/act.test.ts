@@ -282,6 +282,33 @@ test("[R49] what is in hand is stored also while nobody can say whether the poli
 });
 const NOTHING = new Promise<void>(() => undefined);
 
+test("[S19] a wait counts from when its claim was stored, however long the API server took", async () => {
+  const rig = new ControllerRig({ stages: [SOAK(minutes(5))] });
+  const process = rig.process();
+  const { client } = process.deps;
+  let claims = 0;
+  const slow: typeof client.replaceStatus = async (...args) => {
+    const stored = await client.replaceStatus(...args);
+    claims += JSON.stringify(stored["status"]).includes('"claim"') ? 1 : 0;
+    if (claims === 1) await rig.clock.advance(seconds(2));
+    return stored;
+  };
+  const slowly = new Proxy(client, {
+    get: (target, key) => {
+      const found: unknown = Reflect.get(target, key);
+      if (key === "replaceStatus") return slow;
+      return typeof found === "function" ? (found as () => unknown).bind(target) : found;
+    },
+  });
+  process.sync();
+  const attention = { signal: new AbortController().signal, lane: "continuation", changed: () => NOTHING } as const;
+  expect(await reconcileTask(TASK, { ...process.deps, client: slowly }, attention)).toMatchObject({ again: "after" });
+  await rig.clock.advance(seconds(299));
+  rig.control({ paused: false });
+  process.sync();
+  expect(await process.turn()).toEqual({ again: "after", after: seconds(1) });
+});
+
 test("[S19] a wait ends by monotonic time, whatever the local wall clock says meanwhile", async () => {
   const rig = new ControllerRig({ stages: [SOAK(minutes(5))] });
   const process = rig.process();
