@@ -267,6 +267,14 @@ describe("digest, identity, operation", () => {
     expect(new Set(ids).size).toBe(3);
   });
 
+  test("[S14] one spec with another previous configuration has another digest, and its first one again", () => {
+    const spec = aSpec();
+    const first = planDigest(spec, aPrevious(), DEFAULTS);
+    expect(planDigest(spec, null, DEFAULTS)).not.toBe(first);
+    expect(planDigest(spec, aPrevious(), DEFAULTS)).toBe(first);
+    expect(planDigest(aSpec(), aPrevious(), DEFAULTS)).toBe(first);
+  });
+
   test("[S14] the digest does not depend on the order of fields", () => {
     fc.assert(
       fc.property(fc.shuffledSubarray(Object.keys(aSpec()), { minLength: Object.keys(aSpec()).length }), (order) => {

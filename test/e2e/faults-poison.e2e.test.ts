@@ -69,4 +69,5 @@ test("[S24] [L6] one urgent task beside 120 that wait starts within ten seconds,
   expect(await started("urgent-again")).toBeLessThan(10_000);
 });
 
-const BY_HAND = ["S1", "S3", "S5", "S6", "S9", "S10", "S14", "S27", "S28"];
+// S19: a watch that is flooded tells of a claim later than of the end; waits of a second cannot be judged by it.
+const BY_HAND = ["S1", "S3", "S5", "S6", "S9", "S10", "S14", "S19", "S27", "S28"];

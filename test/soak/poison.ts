@@ -8,7 +8,8 @@ const { count, seed, healthy } = numbersFrom({ count: 20_000, seed: 1, healthy: 
 /** Specs of one stand: what is judged at its end grows with the square of its history. */
 const ROUND = 2000;
 /** A status that was written by hand is no promise of ours. */
-const BY_HAND = ["S1", "S3", "S5", "S6", "S9", "S10", "S14", "S27", "S28"];
+// S19: a watch that is flooded tells of a claim later than of the end; waits of a second cannot be judged by it.
+const BY_HAND = ["S1", "S3", "S5", "S6", "S9", "S10", "S14", "S19", "S27", "S28"];
 const SLOWEST = 30_000;
 /** Hostile ones that wait for a person count as under way: the namespace's cap is not what is tried here. */
 const LIMITS = { claimed: 10_000 };
