@@ -1,5 +1,6 @@
 import { hostname } from "node:os";
 import { parseArgs } from "node:util";
+import { realProcess, untilSignalled } from "./infra/boot/run-process.ts";
 import { formatProblem } from "./infra/config/problems.ts";
 import { loadSettings } from "./infra/config/load-settings.ts";
 import { ConnectionError, type ConnectionChoice, loadConnection } from "./kube/connection.ts";
@@ -124,7 +125,7 @@ async function run(args: readonly string[], seams: Seams): Promise<number> {
   );
   const { origin, user } = connection;
   operator.log.info({ identity: given.identity, listen: operator.health.address, apiServer: origin, user }, "started");
-  await operator.run(untilSignalled());
+  await operator.run(untilSignalled(realProcess));
   return 0;
 }
 
@@ -136,16 +137,4 @@ async function settingsOf(choice: SettingsChoice, seams: Seams): Promise<Operato
   console.error(`${choice.path}: ${loaded.problems.length} problem(s), nothing was started`);
   for (const problem of loaded.problems) console.error(`  ${formatProblem(problem)}`);
   return null;
-}
-
-/** The first signal ends what is under way and stores it; the second ends the process at once. */
-function untilSignalled(): AbortSignal {
-  const stop = new AbortController();
-  for (const name of ["SIGINT", "SIGTERM"] as const) {
-    process.on(name, () => {
-      if (stop.signal.aborted) process.exit(130);
-      stop.abort(new Error(`stopped by ${name}`));
-    });
-  }
-  return stop.signal;
 }

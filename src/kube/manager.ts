@@ -1,3 +1,4 @@
+import { aborted } from "../lib/deadline.ts";
 import type { Clock } from "../lib/seams.ts";
 import type { Millis } from "../lib/time.ts";
 import type { Controller } from "./controller.ts";
@@ -57,9 +58,3 @@ async function stopAll(controllers: readonly Controller[], { clock, log, stopWit
   );
   await Promise.race([all, late]);
 }
-
-const aborted = (signal: AbortSignal): Promise<void> =>
-  new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    signal.addEventListener("abort", () => resolve(), { once: true });
-  });

@@ -30,6 +30,13 @@ export async function withDeadline<T>(
 /** Without a reason of its own an abort makes one with a stack trace: 2 % of the operator's CPU. Nobody sees this one. */
 const OVER = new Error("over");
 
+/** Resolves once the signal is aborted. */
+export const aborted = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+
 /** The promise's end, or the signal's reason if that comes first. The work itself is not stopped. */
 export function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {

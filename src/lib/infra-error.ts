@@ -39,6 +39,36 @@ export class InfraError extends Error {
   }
 }
 
+export interface FailureMeaning {
+  readonly type: InfraErrorType;
+  readonly retryable: boolean;
+  /** What happened, and what a person does about it. */
+  readonly says: string;
+}
+
+export interface FailuresOf<Code extends string> {
+  /** `about`: the key, address or name concerned; empty where there is none. Never a secret, never a stored value. */
+  readonly error: (code: Code, about: string, cause?: unknown) => InfraError;
+  /** Whether it is one of the component's own, with one of these codes. */
+  readonly is: (error: unknown, ...codes: readonly Code[]) => error is InfraError;
+}
+
+/** Makes and tells apart what a component throws, from the one table of its codes. */
+export function failuresOf<Code extends string>(
+  component: string,
+  table: Readonly<Record<Code, FailureMeaning>>,
+): FailuresOf<Code> {
+  return {
+    error: (code, about, cause) => {
+      const { type, retryable, says } = table[code];
+      const message = about === "" ? `${component}: ${says}` : `${component}: ${about.slice(0, 256)}: ${says}`;
+      return new InfraError({ component, type, code, message, retryable }, cause === undefined ? {} : { cause });
+    },
+    is: (error, ...codes): error is InfraError =>
+      error instanceof InfraError && error.component === component && codes.some((code) => code === error.code),
+  };
+}
+
 /** The error itself where it is one of ours already; else a bug of the component, not retryable. */
 export function infraErrorOf(component: string, error: unknown): InfraError {
   if (error instanceof InfraError) return error;

@@ -1,5 +1,6 @@
 import { createInterface } from "node:readline/promises";
 import { text } from "node:stream/consumers";
+import { realProcess, untilSignalled } from "../../infra/boot/run-process.ts";
 import { openCoord } from "../../infra/coord/open-coord.ts";
 import { systemClock, systemRng } from "../../kube/clock.ts";
 import { millisOf, seconds } from "../../lib/time.ts";
@@ -8,18 +9,6 @@ import type { CliSeams } from "./seams.ts";
 
 /** A person waits: little, and then the failure is told. */
 const RETRY = { maxRetries: 2, initial: millisOf(100), factor: 2, max: seconds(1) };
-
-/** The first Ctrl-C ends what is under way; the second one the process. */
-function untilSignalled(): AbortSignal {
-  const stop = new AbortController();
-  for (const name of ["SIGINT", "SIGTERM"] as const) {
-    process.on(name, () => {
-      if (stop.signal.aborted) process.exit(130);
-      stop.abort(new Error(`stopped by ${name}`));
-    });
-  }
-  return stop.signal;
-}
 
 async function ask(question: string): Promise<string> {
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
@@ -40,7 +29,7 @@ export const realSeams = (): CliSeams => ({
   env: process.env,
   clock: systemClock,
   rng: systemRng,
-  signal: untilSignalled(),
+  signal: untilSignalled(realProcess),
   openCentre: ({ endpoints, tls, credentials, timeout }) => {
     const coord = openCoord({
       endpoints,

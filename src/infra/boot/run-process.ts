@@ -1,3 +1,4 @@
+import { aborted } from "../../lib/deadline.ts";
 import type { Started } from "./boot-all.ts";
 
 /** What of the process is needed; tests bring their own. */
@@ -41,10 +42,7 @@ export async function runProcess<K>(
     if (started.closed.stuck.length > 0) seams.exit(code);
     return code;
   }
-  await new Promise<void>((resolve) => {
-    if (stop.aborted) resolve();
-    stop.addEventListener("abort", () => resolve(), { once: true });
-  });
+  await aborted(stop);
   const { stuck } = await started.close();
   if (stuck.length === 0) return 0;
   seams.exit(1);

@@ -1,10 +1,4 @@
-import { InfraError, type InfraErrorType } from "../../lib/infra-error.ts";
-
-interface Known {
-  readonly type: InfraErrorType;
-  readonly retryable: boolean;
-  readonly says: string;
-}
+import { type FailureMeaning, failuresOf } from "../../lib/infra-error.ts";
 
 /** Everything that a call to etcd can end with. */
 const FAILURES = {
@@ -68,18 +62,11 @@ const FAILURES = {
     retryable: false,
     says: "is not a key: 1 to 1024 characters, beginning with /, no empty segment",
   },
-} as const satisfies Record<string, Known>;
+} as const satisfies Record<string, FailureMeaning>;
 export type CoordCode = keyof typeof FAILURES;
 
 /** `about`: the key or address concerned. */
-export function coordError(code: CoordCode, about: string, cause?: unknown): InfraError {
-  const { type, retryable, says } = FAILURES[code];
-  const message = about === "" ? `coord: ${says}` : `coord: ${about.slice(0, 256)}: ${says}`;
-  return new InfraError({ component: "coord", type, code, message, retryable }, cause === undefined ? {} : { cause });
-}
-
-export const isCoordError = (error: unknown, ...codes: readonly CoordCode[]): error is InfraError =>
-  error instanceof InfraError && error.component === "coord" && codes.some((code) => code === error.code);
+export const { error: coordError, is: isCoordError } = failuresOf<CoordCode>("coord", FAILURES);
 
 /** gRPC status codes as the gateway passes them on; the text decides only where one code means two things. */
 export function codeOfStatus(status: number, text: string): CoordCode | "TokenStale" {

@@ -156,16 +156,9 @@ export class Gateway {
     const headers = await this.#headers(address, ended);
     let sent = false;
     try {
-      const response = await this.#pool(address).request({
-        method: "POST",
-        path,
-        headers,
-        body: JSON.stringify(body),
-        signal: ended,
-      });
+      const response = await this.#post({ address, path, body }, headers, ended);
       sent = true;
-      const text = await textOf(response.body as AsyncIterable<Uint8Array>);
-      return answerOf(response.statusCode, text, path);
+      return answerOf(response.status, await textOf(response.body), path);
     } catch (error) {
       if (error instanceof InfraError || error instanceof TokenStale) throw error;
       if (!repeatable) throw coordError("AnswerLost", address, error);
@@ -180,22 +173,11 @@ export class Gateway {
     const headers = await this.#headers(address, either);
     try {
       const first = await withDeadline({ clock, timeout: FIRST_ANSWER, signal: either }, async (late) => {
-        const asked = this.#pool(address).request({
-          method: "POST",
-          path,
-          headers,
-          body: JSON.stringify(body),
-          signal: either,
-        });
+        const asked = this.#post({ address, path, body }, headers, either);
         asked.catch(() => undefined);
-        const response = await untilAborted(asked, late);
-        const answers = answersOf(response.body as AsyncIterable<Uint8Array>, path);
-        if (response.statusCode !== 200)
-          answerOf(
-            response.statusCode,
-            await untilAborted(textOf(response.body as AsyncIterable<Uint8Array>), late),
-            path,
-          );
+        const { status, body: said } = await untilAborted(asked, late);
+        if (status !== 200) answerOf(status, await untilAborted(textOf(said), late), path);
+        const answers = answersOf(said, path);
         const head = await untilAborted(answers.next(), late);
         if (head.done === true) throw coordError("BadAnswer", address);
         return { head: head.value, answers };
@@ -208,12 +190,11 @@ export class Gateway {
     }
   }
 
-  async #headers(address: string, signal: AbortSignal): Promise<Record<string, string>> {
-    const common = { "content-type": "application/json" };
-    if (this.#deps.credentials === null) return common;
+  async #headers(address: string, signal: AbortSignal): Promise<Headers> {
+    if (this.#deps.credentials === null) return JSON_BODY;
     this.#token ??= this.#logIn(address, signal);
     try {
-      return { ...common, authorization: await this.#token };
+      return { ...JSON_BODY, authorization: await this.#token };
     } catch (error) {
       this.#token = null;
       throw error;
@@ -224,21 +205,20 @@ export class Gateway {
     const { username: name, password } = (await this.#deps.credentials?.()) ?? { username: "", password: "" };
     const path = "/v3/auth/authenticate";
     try {
-      const response = await this.#pool(address).request({
-        method: "POST",
-        path,
-        headers: { "content-type": "application/json" },
-        body: JSON.stringify({ name, password }),
-        signal,
-      });
-      const answer = answerOf(response.statusCode, await textOf(response.body as AsyncIterable<Uint8Array>), path);
-      const { token } = answer;
+      const response = await this.#post({ address, path, body: { name, password } }, JSON_BODY, signal);
+      const { token } = answerOf(response.status, await textOf(response.body), path);
       if (typeof token !== "string" || !/^[\x21-\x7e]{1,4096}$/.test(token)) throw coordError("BadAnswer", address);
       return token;
     } catch (error) {
       if (error instanceof TokenStale) throw coordError("AuthRefused", address);
       throw error instanceof InfraError ? error : coordError("ConnectFailed", address, error);
     }
+  }
+
+  async #post({ address, path, body }: Asked, headers: Headers, signal: AbortSignal): Promise<Answered> {
+    const about = { method: "POST", path, headers, body: JSON.stringify(body), signal } as const;
+    const response = await this.#pool(address).request(about);
+    return { status: response.statusCode, body: response.body as AsyncIterable<Uint8Array> };
   }
 
   async #open(address: string, opened: Opened): Promise<void> {
@@ -271,6 +251,14 @@ export class Gateway {
 }
 
 type Opened = Parameters<buildConnector.connector>[1];
+
+type Headers = Readonly<Record<string, string>>;
+const JSON_BODY: Headers = { "content-type": "application/json" };
+
+interface Answered {
+  readonly status: number;
+  readonly body: AsyncIterable<Uint8Array>;
+}
 
 interface Trying {
   readonly tries: number;

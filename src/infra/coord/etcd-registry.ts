@@ -1,4 +1,5 @@
 import { backoffAfter } from "../../lib/backoff.ts";
+import { aborted } from "../../lib/deadline.ts";
 import { decodeJson } from "../../lib/json.ts";
 import { millisOf, type Millis, seconds } from "../../lib/time.ts";
 import type { Log } from "../clog/log.ts";
@@ -80,7 +81,7 @@ class StandingRegistration implements Registration {
   async #keep(): Promise<void> {
     const { signal } = this.#closed;
     while (!signal.aborted) {
-      await untilEither(this.#lease.lost, signal);
+      await aborted(AbortSignal.any([this.#lease.lost, signal]));
       if (signal.aborted) return;
       this.#deps.log?.warn({ service: this.instance.service, id: this.instance.id }, "registration lost, taken anew");
       await this.#again(signal);
@@ -99,14 +100,6 @@ class StandingRegistration implements Registration {
       }
     }
   }
-}
-
-function untilEither(one: AbortSignal, other: AbortSignal): Promise<void> {
-  const either = AbortSignal.any([one, other]);
-  return new Promise((resolve) => {
-    if (either.aborted) resolve();
-    else either.addEventListener("abort", () => resolve(), { once: true });
-  });
 }
 
 /** The list as it stands, then kept by a watch until it is closed. @throws InfraError where it cannot be read the first time */
@@ -190,7 +183,7 @@ class Instances {
   }
 
   async *changes(signal: AbortSignal): AsyncGenerator<readonly Instance[], void> {
-    const ended = untilEither(signal, signal);
+    const ended = aborted(signal);
     let seen = this.#current;
     while (!signal.aborted) {
       if (seen === this.#current) await Promise.race([this.#next.promise, ended]);

@@ -1,10 +1,4 @@
-import { InfraError, type InfraErrorType } from "../../lib/infra-error.ts";
-
-interface Known {
-  readonly type: InfraErrorType;
-  readonly retryable: boolean;
-  readonly says: string;
-}
+import { type FailureMeaning, failuresOf } from "../../lib/infra-error.ts";
 
 /** Everything that a call to a database can end with. */
 const FAILURES = {
@@ -118,18 +112,11 @@ const FAILURES = {
     retryable: true,
     says: "another process migrates and does not end; see what it does",
   },
-} as const satisfies Record<string, Known>;
+} as const satisfies Record<string, FailureMeaning>;
 export type DbCode = keyof typeof FAILURES;
 
 /** `about`: the address, table or migration concerned; never a value of a row. */
-export function dbError(code: DbCode, about: string, cause?: unknown): InfraError {
-  const { type, retryable, says } = FAILURES[code];
-  const message = about === "" ? `db: ${says}` : `db: ${about.slice(0, 256)}: ${says}`;
-  return new InfraError({ component: "db", type, code, message, retryable }, cause === undefined ? {} : { cause });
-}
-
-export const isDbError = (error: unknown, ...codes: readonly DbCode[]): error is InfraError =>
-  error instanceof InfraError && error.component === "db" && codes.some((code) => code === error.code);
+export const { error: dbError, is: isDbError } = failuresOf<DbCode>("db", FAILURES);
 
 /** MySQL's and MariaDB's numbers of errors ("Server Error Message Reference"). */
 const OF_MYSQL: ReadonlyMap<number, DbCode> = new Map([

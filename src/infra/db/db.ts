@@ -3,6 +3,7 @@
 import type { Kysely } from "kysely";
 import type { Clock, Rng } from "../../lib/seams.ts";
 import type { Millis } from "../../lib/time.ts";
+import type { Reloaded } from "../../lib/reloaded.ts";
 import type { Log } from "../clog/log.ts";
 import type { DbSettings } from "../config/db-settings.ts";
 import type { SecretReference } from "../config/setting-fields.ts";
@@ -59,13 +60,6 @@ export interface Migrated {
   readonly applied: readonly string[];
   /** Were applied before. */
   readonly standing: readonly string[];
-}
-
-export interface Reloaded {
-  /** Paths of fields that are in force now. */
-  readonly applied: readonly string[];
-  /** Paths of fields that differ and stay as they were until the process starts anew. */
-  readonly needsRestart: readonly string[];
 }
 
 /** Every call rejects with InfraError (or with what the caller's own function threw) and is bounded by the settings. */

@@ -1,13 +1,13 @@
 import { Kysely } from "kysely";
 import { backoffAfter, type Backoff } from "../../lib/backoff.ts";
 import { withDeadline } from "../../lib/deadline.ts";
-import { deepEqual } from "../../lib/deep-equal.ts";
 import { infraErrorOf } from "../../lib/infra-error.ts";
+import { type Reloaded, reloaded } from "../../lib/reloaded.ts";
 import { type Millis, millisOf, minutes, seconds } from "../../lib/time.ts";
 import type { DbSettings } from "../config/db-settings.ts";
 import type { Health } from "../health/health.ts";
 import type { Metrics } from "../metrics/metrics.ts";
-import type { Db, DbDeps, Migrated, Migration, PoolView, Queries, Reloaded } from "./db.ts";
+import type { Db, DbDeps, Migrated, Migration, PoolView, Queries } from "./db.ts";
 import { dbError, isDbError } from "./db-failures.ts";
 import { applyMigrations, planned, type Run } from "./migrations.ts";
 import { openerOf } from "./opener.ts";
@@ -158,13 +158,11 @@ class OpenDb<Tables> implements Db<Tables> {
   }
 
   reload(next: DbSettings): Reloaded {
-    const fields = Object.keys(next) as (keyof DbSettings)[];
-    const differ = fields.filter((field) => !deepEqual(next[field], this.#settings[field]));
-    const applied = differ.filter(isLive);
-    const live = Object.fromEntries(applied.map((field) => [field, next[field]])) as Partial<DbSettings>;
+    const changed = reloaded(this.#settings, next, isLive);
+    const live = Object.fromEntries(Object.entries(next).filter(([field]) => isLive(field))) as Partial<DbSettings>;
     this.#settings = { ...this.#settings, ...live };
     this.#pool.limit(poolLimits(this.#settings));
-    return { applied, needsRestart: differ.filter((field) => !isLive(field)) };
+    return changed;
   }
 
   close(): Promise<void> {

@@ -1,10 +1,4 @@
-import { InfraError, type InfraErrorType } from "../../lib/infra-error.ts";
-
-interface Known {
-  readonly type: InfraErrorType;
-  readonly retryable: boolean;
-  readonly says: string;
-}
+import { type FailureMeaning, failuresOf, InfraError } from "../../lib/infra-error.ts";
 
 /** Everything that a call to Kafka can end with. */
 const FAILURES = {
@@ -66,18 +60,11 @@ const FAILURES = {
   },
   Refused: { type: "INTERNAL", retryable: false, says: "the broker refused the request; see its log" },
   Closed: { type: "UNAVAILABLE", retryable: false, says: "mq is closed" },
-} as const satisfies Record<string, Known>;
+} as const satisfies Record<string, FailureMeaning>;
 export type MqCode = keyof typeof FAILURES;
 
 /** `about`: the topic, group or address concerned; never a message. */
-export function mqError(code: MqCode, about: string, cause?: unknown): InfraError {
-  const { type, retryable, says } = FAILURES[code];
-  const message = about === "" ? `mq: ${says}` : `mq: ${about.slice(0, 256)}: ${says}`;
-  return new InfraError({ component: "mq", type, code, message, retryable }, cause === undefined ? {} : { cause });
-}
-
-export const isMqError = (error: unknown, ...codes: readonly MqCode[]): error is InfraError =>
-  error instanceof InfraError && error.component === "mq" && codes.some((code) => code === error.code);
+export const { error: mqError, is: isMqError } = failuresOf<MqCode>("mq", FAILURES);
 
 /** What the vendor's errors carry, its own properties and those of the protocol. */
 interface Vendor {

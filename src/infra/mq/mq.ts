@@ -2,6 +2,7 @@
 // Nothing here knows what a message means, and no other folder speaks to Kafka.
 import type { Clock, Rng } from "../../lib/seams.ts";
 import type { Instant } from "../../lib/time.ts";
+import type { Reloaded } from "../../lib/reloaded.ts";
 import type { Log } from "../clog/log.ts";
 import type { MqSettings } from "../config/mq-settings.ts";
 import type { SecretReference } from "../config/setting-fields.ts";
@@ -109,13 +110,6 @@ export interface MqDeps {
   readonly metrics?: Metrics;
   /** Used where the settings' `enableTracing` says so. */
   readonly trace?: Trace;
-}
-
-export interface Reloaded {
-  /** Paths of fields that are in force now. */
-  readonly applied: readonly string[];
-  /** Paths of fields that differ and stay as they were until the process starts anew. */
-  readonly needsRestart: readonly string[];
 }
 
 /** Every call rejects with InfraError only and is bounded by the settings. */

@@ -1,5 +1,5 @@
-import { deepEqual } from "../../lib/deep-equal.ts";
 import { untilAborted, withDeadline } from "../../lib/deadline.ts";
+import { type Reloaded, reloaded } from "../../lib/reloaded.ts";
 import { millisOf, seconds } from "../../lib/time.ts";
 import type { MqSettings } from "../config/mq-settings.ts";
 import type { Health } from "../health/health.ts";
@@ -11,7 +11,6 @@ import {
   type MqDeps,
   type NewTopic,
   type Outgoing,
-  type Reloaded,
   type Subscription,
   type Topic,
   TRACE_HEADER,
@@ -194,25 +193,21 @@ class OpenMq implements Mq {
   }
 
   reload(next: MqSettings): Reloaded {
-    const [applied, needsRestart]: [string[], string[]] = [[], []];
-    for (const field of Object.keys(next) as (keyof MqSettings)[]) {
-      if (field === "consumer" || field === "producer" || deepEqual(next[field], this.#settings[field])) continue;
-      needsRestart.push(field);
-    }
-    for (const field of Object.keys(next.producer) as (keyof MqSettings["producer"])[]) {
-      if (!deepEqual(next.producer[field], this.#settings.producer[field])) needsRestart.push(`producer.${field}`);
-    }
-    for (const field of Object.keys(next.consumer) as (keyof MqSettings["consumer"])[]) {
-      if (deepEqual(next.consumer[field], this.#settings.consumer[field])) continue;
-      const isLive = (LIVE as readonly string[]).includes(field);
-      (isLive ? applied : needsRestart).push(`consumer.${field}`);
-    }
-    const { maxPollRecords, maxRetries, retryBackoff } = next.consumer;
+    const { producer, consumer, ...others } = next;
+    const { producer: oldProducer, consumer: oldConsumer, ...oldOthers } = this.#settings;
+    const atRestart = reloaded(oldOthers, others, () => false).needsRestart;
+    const ofProducer = reloaded(oldProducer, producer, () => false).needsRestart.map((field) => `producer.${field}`);
+    const ofConsumer = reloaded(oldConsumer, consumer, (field) => (LIVE as readonly string[]).includes(field));
+    const { maxPollRecords, maxRetries, retryBackoff } = consumer;
     this.#settings = {
       ...this.#settings,
-      consumer: { ...this.#settings.consumer, maxPollRecords, maxRetries, retryBackoff },
+      consumer: { ...oldConsumer, maxPollRecords, maxRetries, retryBackoff },
     };
-    return { applied, needsRestart };
+    const below = (field: string): string => `consumer.${field}`;
+    return {
+      applied: ofConsumer.applied.map(below),
+      needsRestart: [...atRestart, ...ofProducer, ...ofConsumer.needsRestart.map(below)],
+    };
   }
 
   close(): Promise<void> {
