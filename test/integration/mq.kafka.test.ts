@@ -154,14 +154,15 @@ describe("a broker in trouble", () => {
 
   test("[kafka/silent][kafka/lost] what it does not answer in time is unknown, not failed; sent again by the client it stands there once", async () => {
     await using rig = openMqRig(brokers);
+    const patient = await rig.open({ requestTimeout: "500ms", producer: { retries: 30 } });
+    const topic = await aTopic(patient);
+    // A broker that was started a moment ago refuses until it has loaded; the one without a second try comes after.
+    await patient.send(topic, [{ key: "k", value: 0 }]);
     const mq = await rig.open({ requestTimeout: "500ms", producer: { retries: 0 } });
-    const topic = await aTopic(mq);
-    await mq.send(topic, [{ key: "k", value: 0 }]);
-    const lost = await frozen(() => mq.send(topic, [{ key: "k", value: 1 }]).catch((error: unknown) => error));
+    await mq.send(topic, [{ key: "k", value: 1 }]);
+    const lost = await frozen(() => mq.send(topic, [{ key: "k", value: 2 }]).catch((error: unknown) => error));
     expect(lost).toMatchObject({ type: "TIMEOUT", code: "SendUnknown", retryable: false });
 
-    const patient = await rig.open({ requestTimeout: "500ms", producer: { retries: 30 } });
-    await patient.send(topic, [{ key: "k", value: 2 }]);
     const { sent } = await frozen(async () => {
       const sent = patient.send(topic, [{ key: "k", value: 3 }]);
       sent.catch(() => undefined);
@@ -176,8 +177,7 @@ describe("a broker in trouble", () => {
     await sent;
     const reader = await rig.open({ consumer: { groupId: "reader" } });
     const values = await standing(reader, topic, 3);
-    expect(values.filter((value) => value === 3)).toEqual([3]);
-    expect(values.filter((value) => value !== 1)).toEqual([0, 2, 3]);
+    expect(values.filter((value) => value !== 2)).toEqual([0, 1, 3]);
   });
 
   test("[kafka/down] is told: at the start, while it runs, and no longer once it is back", async () => {

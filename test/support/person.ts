@@ -60,12 +60,12 @@ export async function refusal(work: Promise<unknown>): Promise<string> {
   return said;
 }
 
-/** The tenant's record once nobody holds it: a task gives it back after its last status. */
+/** The tenant's record once it is there and nobody holds it: a task gives it back, and a lost one is made again, after the task's last status. */
 export async function released(stand: TestStand, tenantId: string): Promise<Document> {
   let seen: Document = {};
   const free = async (): Promise<boolean> => {
     seen = await stand.tenant(tenantId);
-    return at(seen, "/status/holder") === undefined;
+    return at(seen, "/status") !== undefined && at(seen, "/status/holder") === undefined;
   };
   await until(free, { clock: localClock, timeout: seconds(10), what: `${tenantId} to be held by nobody` });
   return seen;
