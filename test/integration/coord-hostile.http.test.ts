@@ -114,3 +114,28 @@ describe("[etcd/hostile] an answer that is none of etcd's is an error, whatever 
     await expect(coord.tryAcquire("a", seconds(5), NEVER)).rejects.toMatchObject({ code: "BadAnswer" });
   });
 });
+
+describe("what is more than anybody meant to hold", () => {
+  test("a folder of too many keys is refused by its own name, and said how to ask instead", async () => {
+    const kvs = Array.from({ length: 20_001 }, (_, i) => ({ key: btoa(`/a/${i}`), mod_revision: "4", version: "1" }));
+    await using etcd = await openImpostor(json({ header: { revision: "5" }, more: true, kvs }));
+    await using coord = coordAt({ endpoints: [etcd.address] });
+    await expect(coord.centre.list("/a/")).rejects.toMatchObject({
+      type: "VALIDATION",
+      code: "TooManyKeys",
+      message: expect.stringContaining("/a/ (at most 20000): more keys lie below it than are listed at once"),
+    });
+  });
+
+  test("a group whose numbers are all taken is said so, after each was tried once", async () => {
+    const granted = json({ ID: "7587", TTL: "10" });
+    await using etcd = await openImpostor(granted, json({ header: { revision: "5" } }));
+    await using coord = coordAt({ endpoints: [etcd.address] });
+    await expect(coord.instanceId("workers", seconds(10), NEVER)).rejects.toMatchObject({
+      type: "UNAVAILABLE",
+      code: "IdsExhausted",
+      message: expect.stringContaining("/instances/workers/ (1024 of them): every instance number is taken"),
+    });
+    expect(etcd.asked.filter((path) => path === "/v3/kv/txn")).toHaveLength(1024);
+  });
+});

@@ -1,3 +1,4 @@
+import { aborted } from "../../lib/deadline.ts";
 import type { KeyValue } from "../coord/coord.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { CENTRE_LAYERS, type CentreLayer, type Known } from "./choose.ts";
@@ -47,11 +48,11 @@ export class Hearing {
 
   /** Ends when every layer was heard once, or with the signal. */
   async whole(late: AbortSignal): Promise<void> {
+    const ended = aborted(late);
     while (!late.aborted && this.#layers.some((layer) => this.#values[layer] === undefined)) {
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-        late.addEventListener("abort", () => resolve(), { once: true });
-      });
+      const woken = Promise.withResolvers<void>();
+      this.#wake = woken.resolve;
+      await Promise.race([woken.promise, ended]);
     }
   }
 

@@ -1,5 +1,6 @@
 // coord: where processes agree: the configuration centre, who serves what, locks with a fence, instance numbers; on etcd.
 // Nothing here knows what a configuration means, and no other folder speaks to etcd.
+import type { Backoff } from "../../lib/backoff.ts";
 import type { Health } from "../health/health.ts";
 import type { Millis } from "../../lib/time.ts";
 
@@ -128,9 +129,18 @@ export interface InstanceId extends AsyncDisposable {
   release(): Promise<void>;
 }
 
+/** What bounds single calls. */
+export interface CallLimits {
+  /** Of one call, all its tries included. */
+  readonly timeout: Millis;
+  /** A try asks every address once; further ones after waits with full jitter. */
+  readonly retry: Backoff & { readonly maxRetries: number };
+}
+
 export interface Coord extends AsyncDisposable {
   readonly centre: Centre;
-  register(instance: Instance, ttl: Millis): Promise<Registration>;
+  /** The signal ends the first showing; later on the registration lives until it is closed. */
+  register(instance: Instance, ttl: Millis, signal?: AbortSignal): Promise<Registration>;
   discover(service: string, signal: AbortSignal): Promise<Discovery>;
   /** Waits its turn. @throws InfraError VALIDATION `LeaseTooShort` for a ttl under 1 s. */
   acquire(name: string, ttl: Millis, signal: AbortSignal): Promise<Lock>;
@@ -138,5 +148,7 @@ export interface Coord extends AsyncDisposable {
   tryAcquire(name: string, ttl: Millis, signal: AbortSignal): Promise<Lock | null>;
   instanceId(group: string, ttl: Millis, signal: AbortSignal): Promise<InstanceId>;
   check(signal: AbortSignal): Promise<Health>;
+  /** In force from the next call on. */
+  limit(limits: CallLimits): void;
   close(): Promise<void>;
 }

@@ -102,7 +102,7 @@ async function listPages(gateway: Gateway, prefix: string, signal?: AbortSignal)
     revision ??= revisionOf(answer);
     const page = listOf(answer["kvs"]);
     items.push(...page.map(keyValueOf));
-    if (items.length > MOST_KEYS) throw coordError("TooManyOperations", prefix);
+    if (items.length > MOST_KEYS) throw coordError("TooManyKeys", `${prefix} (at most ${MOST_KEYS})`);
     const last = page.at(-1);
     if (answer["more"] !== true || last === undefined) return { items, revision };
     // The next key after the last one: its bytes and a zero byte.

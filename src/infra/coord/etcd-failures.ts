@@ -44,6 +44,16 @@ const FAILURES = {
     retryable: false,
     says: "too many operations for one transaction; split it",
   },
+  TooManyKeys: {
+    type: "VALIDATION",
+    retryable: false,
+    says: "more keys lie below it than are listed at once; ask for a narrower prefix, or delete what nobody needs",
+  },
+  IdsExhausted: {
+    type: "UNAVAILABLE",
+    retryable: true,
+    says: "every instance number is taken; wait until a process ends, or give the group's processes another group",
+  },
   NoSpace: {
     type: "UNAVAILABLE",
     retryable: false,

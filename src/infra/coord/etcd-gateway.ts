@@ -1,5 +1,5 @@
 import { type buildConnector, Pool } from "undici";
-import { type Backoff, backoffAfter } from "../../lib/backoff.ts";
+import { backoffAfter } from "../../lib/backoff.ts";
 import { untilAborted, withDeadline } from "../../lib/deadline.ts";
 import { InfraError } from "../../lib/infra-error.ts";
 import { decodeJson, type JsonObject } from "../../lib/json.ts";
@@ -8,6 +8,7 @@ import type { Clock, Rng } from "../../lib/seams.ts";
 import { type Millis, millisOf, seconds } from "../../lib/time.ts";
 import type { Connection } from "../egress/connect.ts";
 import type { Metrics } from "../metrics/metrics.ts";
+import type { CallLimits } from "./coord.ts";
 import { codeOfStatus, coordError, isCoordError } from "./etcd-failures.ts";
 import { numberOf, objectOf } from "./etcd-wire.ts";
 
@@ -19,13 +20,10 @@ export interface Credentials {
   readonly password: string;
 }
 
-export interface GatewayDeps {
+/** The limits hold until others are set. */
+export interface GatewayDeps extends CallLimits {
   /** `host:port`, at least one; asked in turn. */
   readonly endpoints: readonly string[];
-  /** Bound of one call, all its tries included. */
-  readonly timeout: Millis;
-  /** A try asks every address once; further ones after waits with full jitter. */
-  readonly retry: Backoff & { readonly maxRetries: number };
   /** Read anew at each log-in; null where the cluster asks for none. */
   readonly credentials: (() => Promise<Credentials>) | null;
   readonly dial: Dial;
@@ -54,11 +52,17 @@ export class Gateway {
   readonly #deps: GatewayDeps;
   readonly #pools = new Map<string, Pool>();
   readonly #closed = new AbortController();
+  #limits: CallLimits;
   #turn = 0;
   #token: Promise<string> | null = null;
 
   constructor(deps: GatewayDeps) {
     this.#deps = deps;
+    this.#limits = deps;
+  }
+
+  limit(limits: CallLimits): void {
+    this.#limits = limits;
   }
 
   /** One request, one answer. @throws InfraError, or the signal's reason. */
@@ -67,8 +71,9 @@ export class Gateway {
     body: JsonObject,
     { repeatable, signal = this.#closed.signal, hasty = false }: CallOptions,
   ): Promise<JsonObject> {
-    const { clock, retry } = this.#deps;
-    const timeout = millisOf(Math.min(this.#deps.timeout, hasty ? HASTE : Number.POSITIVE_INFINITY));
+    const { clock } = this.#deps;
+    const { retry, timeout: most } = this.#limits;
+    const timeout = millisOf(Math.min(most, hasty ? HASTE : Number.POSITIVE_INFINITY));
     const tries = hasty ? 1 : 1 + retry.maxRetries;
     const either = AbortSignal.any([signal, this.#closed.signal]);
     try {
@@ -114,7 +119,8 @@ export class Gateway {
   }
 
   async #tries<T>(once: (address: string) => Promise<T>, { repeatable, ended, tries }: Trying): Promise<T> {
-    const { retry, clock, rng } = this.#deps;
+    const { clock, rng } = this.#deps;
+    const { retry } = this.#limits;
     for (let failures = 1; ; failures += 1) {
       try {
         return await this.#allAddresses(once, repeatable);

@@ -158,7 +158,7 @@ async function untilGone(
 /** Ids of a group are few: an address space of instances, not of requests. */
 const MOST_IDS = 1024;
 
-/** The lowest number below `/instances/GROUP/` that nobody's lease holds. @throws InfraError TooManyOperations if all are taken */
+/** The lowest number below `/instances/GROUP/` that nobody's lease holds. @throws InfraError `IdsExhausted` if all are taken */
 export async function takeInstanceId(
   group: string,
   { ttl, signal }: Omit<Asked, "name">,
@@ -171,7 +171,7 @@ export async function takeInstanceId(
       const key = `${folder}${id}`;
       if ((await createUnder({ guard: key, key, lease, value: lease.id }, deps)) !== null) return idOn(id, lease);
     }
-    throw coordError("TooManyOperations", `${folder}: all ${MOST_IDS} numbers are taken`);
+    throw coordError("IdsExhausted", `${folder} (${MOST_IDS} of them)`);
   } catch (error) {
     await lease.revoke();
     throw error;

@@ -23,8 +23,12 @@ const RETRY = { initial: millisOf(200), factor: 2, max: seconds(2) };
  * key written again, for ever, until it is closed.
  * @throws InfraError where it cannot be shown the first time
  */
-export async function registerInstance(instance: Instance, ttl: Millis, deps: RegistryDeps): Promise<Registration> {
-  const lease = await show(instance, ttl, deps);
+export async function registerInstance(
+  instance: Instance,
+  { ttl, signal }: { readonly ttl: Millis; readonly signal?: AbortSignal | undefined },
+  deps: RegistryDeps,
+): Promise<Registration> {
+  const lease = await show(instance, ttl, deps, signal);
   return new StandingRegistration({ instance, ttl, lease }, deps);
 }
 

@@ -36,12 +36,13 @@ export function openCoord(deps: CoordDeps): Coord {
   };
   return {
     centre,
-    register: (instance, ttl) => registerInstance(instance, ttl, parts),
+    register: (instance, ttl, signal) => registerInstance(instance, { ttl, signal }, parts),
     discover: (service, signal) => discoverService(service, parts, signal),
     acquire: (name, ttl, signal) => acquireLock({ name, ttl, signal }, parts),
     tryAcquire: (name, ttl, signal) => tryLock({ name, ttl, signal }, parts),
     instanceId: (group, ttl, signal) => takeInstanceId(group, { ttl, signal }, parts),
     check: (signal) => check(gateway, deps, signal),
+    limit: (limits) => gateway.limit(limits),
     close,
     [Symbol.asyncDispose]: close,
   };
