@@ -1,6 +1,6 @@
 import { describe, expect, inject, test } from "vitest";
 import type { Started } from "../../src/infra/boot/boot-all.ts";
-import type { Kit } from "../../src/infra/boot/open-kit.ts";
+import type { Kit } from "../../src/infra/boot/kit.ts";
 import type { Centre } from "../../src/infra/coord/coord.ts";
 import { coordAt } from "../support/coord-rig.ts";
 import { until } from "../support/egress/until.ts";
@@ -51,6 +51,7 @@ describe("[R131][R144] a service starts with the kit", () => {
         "clog",
         "config cache",
         "config clog",
+        "config coord",
         "config db",
         "config metrics",
         "config mq",

@@ -4,7 +4,8 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { Started } from "../../src/infra/boot/boot-all.ts";
-import { type Kit, type KitOptions, type KitServer, openKit } from "../../src/infra/boot/open-kit.ts";
+import type { Kit, KitOptions, KitServer } from "../../src/infra/boot/kit.ts";
+import { openKit } from "../../src/infra/boot/open-kit.ts";
 import { systemClock, systemRng } from "../../src/kube/clock.ts";
 import { openTcpProxy, type TcpProxy } from "./tcp-proxy.ts";
 

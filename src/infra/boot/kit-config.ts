@@ -11,6 +11,7 @@ import type { Metrics } from "../metrics/metrics.ts";
 
 /** Everything that the process reads, each followed live; null where the service has no such component. */
 export interface KitConfig {
+  readonly coord: Managed<"coord">;
   readonly clog: Managed<"clog">;
   readonly metrics: Managed<"metrics">;
   readonly cache: Managed<"cache"> | null;
@@ -53,23 +54,31 @@ export async function openKitConfig(
   };
   const where = <C extends ComponentName>(component: C): Promise<Managed<C>> | null =>
     hasComponent(about.service, component) ? open(component) : null;
-  const [clog, metrics, cache, db, mq] = await Promise.allSettled([
+  const [coord, clog, metrics, cache, db, mq] = await Promise.allSettled([
+    open("coord"),
     open("clog"),
     open("metrics"),
     where("cache"),
     where("db"),
     where("mq"),
   ]);
-  const refused = [clog, metrics, cache, db, mq].find((one) => one.status === "rejected");
+  const refused = [coord, clog, metrics, cache, db, mq].find((one) => one.status === "rejected");
   if (refused !== undefined) {
     await Promise.all(opened.map((manager) => manager.close()));
     throw refused.reason;
   }
-  return { clog: valueOf(clog), metrics: valueOf(metrics), cache: valueOf(cache), db: valueOf(db), mq: valueOf(mq) };
+  return {
+    coord: valueOf(coord),
+    clog: valueOf(clog),
+    metrics: valueOf(metrics),
+    cache: valueOf(cache),
+    db: valueOf(db),
+    mq: valueOf(mq),
+  };
 }
 
-export async function closeKitConfig({ clog, metrics, cache, db, mq }: KitConfig): Promise<void> {
-  for (const manager of [mq, db, cache, metrics, clog]) await manager?.close();
+export async function closeKitConfig({ coord, clog, metrics, cache, db, mq }: KitConfig): Promise<void> {
+  for (const manager of [mq, db, cache, metrics, clog, coord]) await manager?.close();
 }
 
 function valueOf<T>(settled: PromiseSettledResult<T>): T {

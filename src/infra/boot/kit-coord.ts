@@ -7,6 +7,7 @@ import type { Coord } from "../coord/coord.ts";
 import { openCoord } from "../coord/open-coord.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { Network } from "./kit-network.ts";
+import { limitsOf } from "./live-coord.ts";
 
 export interface CoordDeps {
   readonly network: Network;
@@ -19,17 +20,11 @@ export interface CoordDeps {
 /** etcd as the settings of the files say it, at the addresses of COORD_ENDPOINTS where that is set. Connects when first asked. */
 export function coordOf(settings: SettingsOf<"coord">, named: string, deps: CoordDeps): Coord {
   const { network, clock, rng, log, metrics } = deps;
-  const { username, password, retry } = settings;
+  const { username, password } = settings;
   const { addresses, clear } = named === "" ? { addresses: settings.endpoints, clear: false } : addressesOf(named);
   return openCoord({
     endpoints: addresses,
-    timeout: settings.timeout,
-    retry: {
-      maxRetries: retry.maxRetries,
-      initial: retry.initialInterval,
-      factor: retry.multiplier,
-      max: retry.maxInterval,
-    },
+    ...limitsOf(settings),
     credentials:
       username === undefined || password === undefined
         ? null

@@ -27,7 +27,12 @@ export const coordSettings = z
     enableMetrics: z.boolean().default(true).describe("Whether calls are counted."),
     enableTracing: z.boolean().default(false).describe("Whether calls are spans of a trace."),
     serviceName: label.optional().describe("Name in the registry; left out, the service's own."),
-    serviceVersion: z.string().min(1).max(64).default("0.0.0").describe("Version in the registry."),
+    serviceVersion: z
+      .string()
+      .min(1)
+      .max(64)
+      .optional()
+      .describe("Version in the registry; left out, the version of the build."),
     servicePort: port.optional().describe("Port in the registry; left out, the one that the service listens on."),
     healthCheckInterval: duration("1s", "10m").prefault("30s").describe("How often the cluster's health is asked for."),
     ttl: duration("1s", "10m")

@@ -1,5 +1,6 @@
+import { untilAborted, withDeadline } from "../../lib/deadline.ts";
 import { InfraError } from "../../lib/infra-error.ts";
-import { type Millis, millisOf } from "../../lib/time.ts";
+import { type Millis, millisOf, seconds } from "../../lib/time.ts";
 import type { Log } from "../clog/log.ts";
 import type { Health } from "../health/health.ts";
 import type { Coord } from "./coord.ts";
@@ -30,9 +31,12 @@ export function openCoord(deps: CoordDeps): Coord {
     ...(deps.log === undefined ? {} : { log: deps.log }),
   };
   const close = async (): Promise<void> => {
-    // What is ours in etcd goes at once, not only when its lease ends. A registration first, or it would take a new lease.
-    for (const one of [...open].toReversed()) await one[Symbol.asyncDispose]();
+    const ending = endAll(open);
+    // What etcd cannot be told in time ends there with its lease.
+    const told = (late: AbortSignal): Promise<void> => untilAborted(ending, late);
+    await withDeadline({ clock, timeout: CLOSES_WITHIN, signal: NEVER }, told).catch(() => undefined);
     await gateway.close();
+    await ending;
   };
   return {
     centre,
@@ -46,6 +50,14 @@ export function openCoord(deps: CoordDeps): Coord {
     close,
     [Symbol.asyncDispose]: close,
   };
+}
+
+const CLOSES_WITHIN = seconds(3);
+const NEVER = new AbortController().signal;
+
+/** What is ours in etcd goes at once, not only when its lease ends. A registration first, or it would take a new lease. */
+async function endAll(open: ReadonlySet<AsyncDisposable>): Promise<void> {
+  for (const one of [...open].toReversed()) await one[Symbol.asyncDispose]();
 }
 
 /** A read that a majority answers: an etcd without a leader is not healthy. */
