@@ -101,10 +101,12 @@ export interface OperatorStart {
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   readonly log: string;
+  /** It is there once it waits for another to end; else once it leads. */
+  readonly standby?: boolean;
 }
 
 export async function startOperator(
-  { bundle, args, env, log }: OperatorStart,
+  { bundle, args, env, log, standby = false }: OperatorStart,
   machine: Machine,
 ): Promise<OperatorProcess> {
   const child = machine.lifeline.spawn({
@@ -120,10 +122,11 @@ export async function startOperator(
   const { pid } = child;
   if (pid === undefined) throw new Error(`${bundle} could not be started`);
   const said = async (): Promise<string> => (await readFile(log, "utf8").catch(() => "")).slice(before);
-  await until(async () => (await said()).includes('"leading') || child.exitCode !== null, {
+  const there = standby ? /leads, \S+ waits"/ : /"leading/;
+  await until(async () => there.test(await said()) || child.exitCode !== null, {
     clock: machine.clock,
     timeout: seconds(40),
-    what: "the operator to lead",
+    what: standby ? "the operator to wait for the one that leads" : "the operator to lead",
   });
   if (child.exitCode !== null)
     throw new Error(`the operator ended with ${child.exitCode}:\n${(await said()).slice(-2000)}`);

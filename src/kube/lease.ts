@@ -96,6 +96,8 @@ class LeaseElection implements Election {
   readonly #ended = new Set<string>();
   #seen: { readonly record: string; readonly holder: string | null; readonly since: number } | null = null;
   #held: Held | null = null;
+  /** Whom this process said that it waits for. */
+  #awaited: string | null = null;
 
   constructor(options: ElectionOptions) {
     this.identity = options.identity;
@@ -128,6 +130,7 @@ class LeaseElection implements Election {
       const expiry = this.#expiresIn();
       await clock.sleep(millisOf(expiry > 0 ? Math.min(retry, expiry) : retry), signal);
     }
+    this.#awaited = null;
     log.info({ lease: this.#name, identity: this.identity }, `${this.identity} leads`);
     return this.#term();
   }
@@ -157,7 +160,7 @@ class LeaseElection implements Election {
       if (lease === null) return { lease: this.#note(await this.#create({ signal })), renewedAt };
       this.#note(lease);
       const { holder } = this.#seen ?? { holder: null };
-      if (holder !== null && holder !== this.identity && this.#expiresIn() > 0) return null;
+      if (holder !== null && holder !== this.identity && this.#expiresIn() > 0) return this.#waitFor(holder);
       return { lease: this.#note(await this.#write(lease, this.#takenOver(lease), { signal })), renewedAt };
     } catch (error) {
       if (signal.aborted) throw signal.reason;
@@ -166,6 +169,13 @@ class LeaseElection implements Election {
         log.warn({ lease: this.#name }, `cannot take the lease: ${error.message}`);
       return null;
     }
+  }
+
+  #waitFor(holder: string): null {
+    const { log } = this.#options;
+    if (this.#awaited !== holder) log.info({ lease: this.#name, holder }, `${holder} leads, ${this.identity} waits`);
+    this.#awaited = holder;
+    return null;
   }
 
   /** Renews until told to stop; else says why the lease is lost. */

@@ -34,12 +34,17 @@ const lastAt = ({ entries }: Recording): number => entries.reduce((last, { at })
 const isCorrecting = ({ entries }: Recording, task: string): boolean =>
   entries.some((entry) => entry.is === "happening" && entry.what === "poisoned" && entry.task === task);
 
-/** Since when an operator has been working without a break, as of `at` or the first start after it; null: none ever was. */
+/**
+ * Since when an operator has been working without a break, as of `at` or the first start after it; null: none ever was. One that waits
+ * for a lease does not work yet: how long it may wait is L7.
+ */
 function upSince({ entries }: Recording, at: number): number | null {
   const up = new Map<string, number>();
+  const elects = entries.some((entry) => entry.is === "happening" && entry.what === "lease");
   for (const entry of entries) {
     if (entry.is !== "happening") continue;
-    if (entry.what === "started") up.set(entry.process, entry.at);
+    if (entry.what === "started" && !elects) up.set(entry.process, entry.at);
+    if (entry.what === "lease" && entry.holder !== null && !up.has(entry.holder)) up.set(entry.holder, entry.at);
     if (entry.what === "crashed" || entry.what === "stopped") up.delete(entry.process);
     if (entry.what === "blind") up.clear();
     if (entry.what === "sighted") up.set("again", entry.at);

@@ -33,12 +33,23 @@ function ends(history: readonly TaskVersion[], recording: Recording): readonly V
 const CRASH = 20_000;
 const RELEASED = 3000;
 
-/** From the start of a successor to the next claim of a task that was under way. */
+/** Whether another process was up when that one went down. */
+const stoodBy = (all: readonly Happening[], down: Happening & { readonly process: string }): boolean => {
+  const before = all.slice(0, all.indexOf(down));
+  return before.some(
+    (one) =>
+      one.what === "started" &&
+      one.process !== down.process &&
+      !before.some((end) => (end.what === "crashed" || end.what === "stopped") && end.process === one.process),
+  );
+};
+
+/** From the start of a successor, or from the end where one stood by, to the next claim of a task that was under way. */
 function resumes(history: readonly TaskVersion[], recording: Recording): readonly Violation[] {
   const all = happenings(recording);
   return all.flatMap((down, i) => {
     if (down.what !== "crashed" && down.what !== "stopped") return [];
-    const up = all.slice(i).find(({ what }) => what === "started");
+    const up = stoodBy(all, down) ? down : all.slice(i).find(({ what }) => what === "started");
     const known = history.findLast(({ order }) => order < down.order);
     const status = known?.status ?? null;
     if (up === undefined || status === null || status.phase !== "Running" || status.waiting !== null) return [];
@@ -62,8 +73,7 @@ function handOver(recording: Recording): readonly Violation[] {
     const held = all.slice(0, i).findLast(({ what }) => what === "lease");
     if (held?.what !== "lease" || held.holder !== down.process) return [];
     const next = all.slice(i).find((one) => one.what === "lease" && one.holder !== null && one.holder !== down.process);
-    const waiting = all.slice(0, i).some((one) => one.what === "started" && one.process !== down.process);
-    if (!waiting) return [];
+    if (!stoodBy(all, down)) return [];
     const last = recording.entries.reduce((latest, { at }) => Math.max(latest, at), 0);
     const took = (next?.at ?? last) - down.at;
     const bound = down.what === "stopped" ? CLEAN : LOST;

@@ -18,6 +18,7 @@ const lost = new NoAnswer("Ambiguous", "Timeout");
 const refused = new NoAnswer("Refused", "ECONNREFUSED");
 
 interface Candidate {
+  readonly said: readonly string[];
   readonly election: Election;
   readonly warnings: string[];
   readonly stop: AbortController;
@@ -27,8 +28,12 @@ interface Candidate {
 
 /** Each candidate has a clock of its own, like processes on different machines. */
 function campaign(server: FakeLeaseServer, identity: string, clock: ManualClock, rng = punctual): Candidate {
-  const warnings: string[] = [];
-  const log: KubeLog = { info: () => undefined, warn: (_fields, text) => warnings.push(text), error: () => undefined };
+  const [said, warnings]: [string[], string[]] = [[], []];
+  const log: KubeLog = {
+    info: (_fields, text) => said.push(text),
+    warn: (_fields, text) => warnings.push(text),
+    error: () => undefined,
+  };
   const client = openClient(server.kube, { clock });
   const election = openElection({
     client,
@@ -40,7 +45,7 @@ function campaign(server: FakeLeaseServer, identity: string, clock: ManualClock,
     log,
     wall: () => clock.now(),
   });
-  const candidate: Candidate = { election, warnings, stop: new AbortController(), term: null };
+  const candidate: Candidate = { election, said, warnings, stop: new AbortController(), term: null };
   election.campaign(candidate.stop.signal).then(
     (term) => (candidate.term = term),
     () => undefined,
@@ -120,6 +125,16 @@ describe("taking the lease", () => {
       await clock.advance(seconds(13));
       expect(server.kube.requests).toHaveLength(polls);
     }
+  });
+
+  test("who waits says once for whom, and says when it leads", async () => {
+    const [server, clock] = [openFakeLeaseServer(), new ManualClock()];
+    server.put(held("b"));
+    const a = campaign(server, "a", clock);
+    await clock.advance(seconds(4));
+    server.put(held("c"));
+    await clock.advance(minutes(1));
+    expect(a.said).toEqual(["b leads, a waits", "c leads, a waits", "a leads"]);
   });
 
   test("a holder that renews is never succeeded", async () => {

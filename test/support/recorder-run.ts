@@ -23,6 +23,7 @@ export async function recordingOf(world: SweepWorld, about: RunAbout): Promise<R
   const entries: readonly Entry[] = [
     ...versions,
     ...wires.filter(({ order }) => order > 0).map((wire) => entryOf(wire, wire === about.unseen)),
+    ...world.proxy.passed(LEASES).flatMap((wire) => leaseOf(wire, operators)),
     ...about.happenings,
   ];
   return {
@@ -86,6 +87,18 @@ async function verdictsFrom({ receivers }: SweepWorld, namespace: string, wires:
     else wire.verdict = verdict === undefined ? "never" : "refused";
   }
 }
+
+/** Where the settings' own default keeps them. */
+const LEASES = "turnout-system";
+
+/** Who wrote the lease holds it, or has just given it free. */
+const leaseOf = (
+  { kind, stored, code, at, process }: Wire,
+  operators: readonly SweepOperator[],
+): readonly Happening[] =>
+  kind === "api/lease" && stored !== null && code < 300 && operators.some((one) => one.process === process)
+    ? [{ is: "happening", order: stored, at, what: "lease", holder: process }]
+    : [];
 
 function entryOf(wire: Wire, unseen: boolean): Entry {
   const { order, at, process, kind, effect, to, code, rv, stored, verdict } = wire;

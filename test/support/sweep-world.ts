@@ -52,6 +52,8 @@ export interface OperatorAbout {
   readonly namespace: string;
   readonly process: string;
   readonly boundary?: string;
+  /** Waits for the one that leads. */
+  readonly standby?: boolean;
 }
 export interface SweepOperator extends OperatorProcess {
   readonly process: string;
@@ -65,8 +67,6 @@ const ROOT = join(import.meta.dirname, "..", "..");
 const NAMESPACES = { group: "", version: "v1", plural: "namespaces", kind: "Namespace", namespaced: false };
 const POINT = { point: { class: "api/create", subject: null } } as const;
 const TOGETHER = 2;
-/** Most of the start of one that waits for a lease is waiting. */
-const TOGETHER_ELECTING = 6;
 const SPACES = 2000;
 
 const BLUE = { deployUnit: { id: 1, name: "blue", version: 6 } };
@@ -120,7 +120,7 @@ export async function openSweepWorld(env: Env, { elects = false }: SweepWorldOpt
     kubeconfig,
     token,
     password,
-    slots: new Slots(elects ? TOGETHER_ELECTING : TOGETHER, 4096),
+    slots: new Slots(TOGETHER, 4096),
     elects,
   };
   const closing = opening.move();
@@ -192,7 +192,7 @@ const addressOf = (text: string): { readonly host: string; readonly port: number
 });
 
 async function operator(about: OperatorAbout, facts: Facts, closing: AsyncDisposableStack): Promise<SweepOperator> {
-  const { namespace, process: name, boundary } = about;
+  const { namespace, process: name, boundary, standby = false } = about;
   const lease = facts.elects ? `sweep-${namespace}` : null;
   const { folder, machine, proxy, kubeconfig, token, password, slots } = facts;
   const own = (file: string): string => join(folder, `${name}-${file}`);
@@ -216,6 +216,7 @@ async function operator(about: OperatorAbout, facts: Facts, closing: AsyncDispos
     args: [...args, "--namespace", namespace, "--identity", name],
     env,
     log: own("log"),
+    standby,
   };
   const give = await slots.take(machine.signal);
   const started = await startOperator(start, machine).finally(give);

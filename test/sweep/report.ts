@@ -63,6 +63,7 @@ function line(entry: Entry): string | null {
     case "effect":
       return `effect ${entry.to}   fence ${entry.fence}   ${entry.verdict.toUpperCase()}   ${entry.process ?? ""}`;
     case "happening":
+      if (entry.what === "lease") return `lease held by ${entry.holder ?? "nobody"}`;
       return `${entry.what} ${"process" in entry ? entry.process : ""}`;
     default:
       return null;

@@ -12,7 +12,7 @@ import type { Hold, Wire } from "../support/fault-proxy.ts";
 import { recordingOf } from "../support/recorder-run.ts";
 import type { KubeObject } from "../../src/kube/resource.ts";
 import { fired, passed } from "../support/stand-trace.ts";
-import { PREVIOUS, type SweepOperator, type SweepWorld } from "../support/sweep-world.ts";
+import { type OperatorAbout, PREVIOUS, type SweepOperator, type SweepWorld } from "../support/sweep-world.ts";
 import type { Cell, Reference } from "./cells.ts";
 import { type Left, leftBy, snapshotOf, TASK, TENANT } from "./outcome.ts";
 import type { Pipeline, Way } from "./pipelines.ts";
@@ -114,7 +114,9 @@ class Run {
     { way, cell, hold }: { readonly way: Way; readonly cell: Cell | null; readonly hold: Hold | null },
   ): Promise<void> {
     const point = cell === null || hold !== null ? [] : [`${cell.boundary}.${cell.place}=${cell.does}`];
-    const first = await this.#start([...point, `trace:${this.trace}`].join(","));
+    const first = await this.#start({ boundary: [...point, `trace:${this.trace}`].join(",") });
+    const { elects } = this.world;
+    if (elects && cell !== null) await this.#start({ standby: true });
     await this.world.create(this.namespace, manifest(this.world, pipeline, way));
     if (way === "back" && cell?.turn !== "after fault") await this.#turnAtTheEnd();
     if (cell === null) {
@@ -124,7 +126,7 @@ class Run {
     }
     await this.#struck(cell, hold, first);
     if (cell.turn === "after fault") await this.#rollback();
-    if (cell.does !== "cut") await this.#start();
+    if (cell.does !== "cut" && !elects) await this.#start();
     await this.#over(way);
     await hold?.release();
     if (cell.does === "stop") await this.#awake(first);
@@ -153,7 +155,9 @@ class Run {
 
   /** Whoever was stopped goes on, alone: with what it had in mind, and with a task that it has never seen. */
   async #awake(first: SweepOperator): Promise<void> {
-    await this.operators.at(-1)?.kill();
+    const other = this.operators.at(-1);
+    await other?.kill();
+    if (other !== undefined) this.#happens("crashed", other);
     first.signal("SIGCONT");
     const { world, namespace } = this;
     await world.create(namespace, { ...manifest(world, NOTHING, "forward", SENTINEL) });
@@ -170,14 +174,11 @@ class Run {
     await first.stop();
   }
 
-  async #start(boundary?: string): Promise<SweepOperator> {
-    const name = `${this.namespace}-${this.operators.length + 1}`;
-    const about = { namespace: this.namespace, process: name, ...(boundary === undefined ? {} : { boundary }) };
-    // A successor's start counts from when it begins to wait for the lease: the whole hand-over is judged (L3).
-    if (this.world.elects) this.#happens("started", { process: name });
-    const operator = await this.world.operator(about);
-    this.operators.push(operator);
-    if (!this.world.elects) this.#happens("started", operator);
+  async #start(how: Pick<OperatorAbout, "boundary" | "standby"> = {}): Promise<SweepOperator> {
+    const { namespace, operators } = this;
+    const operator = await this.world.operator({ namespace, process: `${namespace}-${operators.length + 1}`, ...how });
+    operators.push(operator);
+    this.#happens("started", operator);
     return operator;
   }
 

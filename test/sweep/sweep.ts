@@ -19,7 +19,7 @@ const USAGE = `usage: npm run sweep -- [options]
   --slice N          each boundary once, in the cell that its number and N choose
   --seed SEED        default: TURNOUT_TEST_SEED, else the commit
   --at-once N        runs side by side (6): most of their time is waiting
-  --leases           each boundary once, killed or stopped, under leader election: the successor waits for the lease (L3)
+  --leases           each boundary once, killed or stopped, under leader election, with another standing by (L3, L7)
   --list             writes test/sweep/boundaries/*.txt anew and runs nothing`;
 
 const { values } = parseArgs({
