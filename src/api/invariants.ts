@@ -88,17 +88,17 @@ export const INVARIANTS: readonly Invariant[] = [
   {
     id: "S12",
     says: "over is over, but for a rollback of Completed inside its window",
-    tests: [{ file: "test/domain/guards.test.ts" }, { file: "test/domain/runs.property.test.ts" }],
+    tests: [{ file: "test/domain/guards-divergence.test.ts" }, { file: "test/domain/runs.property.test.ts" }],
   },
   {
     id: "S13",
     says: "nothing is known by its name alone",
-    tests: [{ file: "test/domain/guards.test.ts" }, { file: "test/kube/store.test.ts" }],
+    tests: [{ file: "test/domain/guards-divergence.test.ts" }, { file: "test/kube/store.test.ts" }],
   },
   {
     id: "S14",
     says: "every effect follows from the frozen plan",
-    tests: [{ file: "test/domain/plan.test.ts" }, { file: "test/domain/guards.test.ts" }],
+    tests: [{ file: "test/domain/plan.test.ts" }, { file: "test/domain/guards-divergence.test.ts" }],
   },
   {
     id: "S15",
@@ -135,7 +135,7 @@ export const INVARIANTS: readonly Invariant[] = [
   {
     id: "S20",
     says: "paused: no forward claim until somebody resumes",
-    tests: [{ file: "test/domain/guards.test.ts" }, { file: "test/domain/runs.property.test.ts" }],
+    tests: [{ file: "test/domain/guards-pause.test.ts" }, { file: "test/domain/runs.property.test.ts" }],
   },
   {
     id: "S21",
@@ -178,7 +178,7 @@ export const INVARIANTS: readonly Invariant[] = [
   {
     id: "S27",
     says: "finalizer before the first claim, and until nothing is dirty",
-    tests: [{ file: "test/domain/starting.test.ts" }, { file: "test/domain/runs.property.test.ts" }],
+    tests: [{ file: "test/domain/starting-pending.test.ts" }, { file: "test/domain/runs.property.test.ts" }],
   },
   {
     id: "S28",
@@ -194,7 +194,7 @@ export const INVARIANTS: readonly Invariant[] = [
     id: "S30",
     says: "a history that cannot be ours stops the task: Diverged",
     tests: [
-      { file: "test/domain/guards.test.ts" },
+      { file: "test/domain/guards-divergence.test.ts" },
       { file: "test/domain/settle.test.ts" },
       { file: "test/api/status-wire.property.test.ts" },
     ],
