@@ -1,45 +1,11 @@
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { join } from "node:path";
 import { expect, inject, test } from "vitest";
 import { until } from "../support/egress/until.ts";
+import { startKitChild as start } from "../support/kit-process.ts";
 import { type KitRig, openKitRig } from "../support/kit-rig.ts";
 
 const { COORD_ENDPOINTS = "", REDIS_ADDRESS = "", REDIS_PASSWORD = "" } = inject("env");
 const [first = ""] = COORD_ENDPOINTS.split(",");
 const open = (): Promise<KitRig> => openKitRig({ etcd: first, redis: REDIS_ADDRESS, password: REDIS_PASSWORD });
-
-/** The service as a process of its own. */
-function start({ files, env }: KitRig, more: Readonly<Record<string, string>> = {}) {
-  const entry = join(import.meta.dirname, "..", "support", "kit-child.ts");
-  const child = spawn(process.execPath, [entry], {
-    env: { PATH: process.env.PATH, ...env, ...more, KIT_FILES: files },
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  let text = "";
-  child.stdout.on("data", (bytes: Buffer) => (text += bytes.toString()));
-  const ended = once(child, "exit") as Promise<[code: number | null, signal: string | null]>;
-  const said = (): readonly Readonly<Record<string, unknown>>[] =>
-    text
-      .split("\n")
-      .slice(0, -1)
-      .map((line) => JSON.parse(line) as Record<string, unknown>);
-  return {
-    ended,
-    said,
-    send: (signal: "SIGTERM" | "SIGINT") => child.kill(signal),
-    says: (message: RegExp) =>
-      until(
-        () => said().map((line) => String(line.message)),
-        (lines) => lines.some((line) => message.test(line)),
-        30_000,
-      ),
-    [Symbol.asyncDispose]: async () => {
-      child.kill("SIGKILL");
-      await ended;
-    },
-  };
-}
 
 test("[R132][R151] SIGTERM closes everything, and the process ends by itself: nothing was left open", async () => {
   await using rig = await open();
