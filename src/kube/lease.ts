@@ -19,11 +19,21 @@ export interface LeaseTimings {
   readonly duration: Millis;
   /** The holder gives up once it could not renew for this long; well below `duration`. */
   readonly renewDeadline: Millis;
+  /** The holder renews this often. */
   readonly retry: Millis;
+  /** Others look this often, at least: what they see late they wait for longer. */
+  readonly look: Millis;
 }
 
-/** client-go's, and L7: hand-over within 17 s after a crash, 3 s after a release. */
-export const LEASE_TIMINGS: LeaseTimings = { duration: seconds(15), renewDeadline: seconds(10), retry: seconds(2) };
+/**
+ * client-go's but for `look`, which leaves half a second of L7 to the requests: hand-over within 17 s after a crash, 3 s after a release.
+ */
+export const LEASE_TIMINGS: LeaseTimings = {
+  duration: seconds(15),
+  renewDeadline: seconds(10),
+  retry: seconds(2),
+  look: millisOf(1500),
+};
 
 export interface ElectionOptions {
   readonly client: KubeClient;
@@ -126,9 +136,9 @@ class LeaseElection implements Election {
       this.#held = await this.#tryToTake(signal);
       if (this.#held !== null) break;
       // Jitter shortens only: a longer wait would lengthen the hand-over (L7).
-      const retry = this.#timings.retry * (1 - rng.float() / 5);
+      const look = this.#timings.look * (1 - rng.float() / 5);
       const expiry = this.#expiresIn();
-      await clock.sleep(millisOf(expiry > 0 ? Math.min(retry, expiry) : retry), signal);
+      await clock.sleep(millisOf(expiry > 0 ? Math.min(look, expiry) : look), signal);
     }
     this.#awaited = null;
     log.info({ lease: this.#name, identity: this.identity }, `${this.identity} leads`);

@@ -114,10 +114,10 @@ describe("taking the lease", () => {
     expect(a.election.isLeader).toBe(true);
   });
 
-  test("[L7] candidates ask every two seconds or, so that they spread, up to a fifth sooner; never later", async () => {
+  test("[L7] candidates look every second and a half or, so that they spread, up to a fifth sooner; never later", async () => {
     for (const [float, polls] of [
-      [0, 7],
-      [1 - Number.EPSILON, 9],
+      [0, 9],
+      [1 - Number.EPSILON, 11],
     ] as const) {
       const [server, clock] = [openFakeLeaseServer(), new ManualClock()];
       server.put(held("b"));
@@ -170,7 +170,7 @@ describe("taking the lease", () => {
 
   test("an API server that is away is asked again until it comes back", async () => {
     const [server, clock] = [openFakeLeaseServer(), new ManualClock()];
-    server.fail("GET", ...Array.from({ length: 30 }, () => ({ reply: refused })));
+    server.fail("GET", ...Array.from({ length: 40 }, () => ({ reply: refused })));
     const a = campaign(server, "a", clock);
     await clock.advance(seconds(58));
     expect(a.election.isLeader).toBe(false);
