@@ -17,6 +17,8 @@ export interface KubernetesLayout {
   readonly env: Readonly<Record<string, string>>;
 }
 
+/** Megabytes: a log that is cut in two has a gap. */
+const NEVER_ROTATED = "--audit-log-maxsize=100000";
 const AUDIT_POLICY = join(import.meta.dirname, "audit-policy.yaml");
 
 export const apiServerUrl = ({ ports }: KubernetesLayout): string => `https://127.0.0.1:${ports["kube-apiserver"]}`;
@@ -53,7 +55,9 @@ export function apiServerSpec(layout: KubernetesLayout): ServerSpec {
       `--service-account-key-file=${credentials.serviceAccountKey}`,
       `--service-account-signing-key-file=${credentials.serviceAccountKey}`,
       `--token-auth-file=${credentials.tokenFile}`,
-      ...(auditLog === null ? [] : [`--audit-policy-file=${AUDIT_POLICY}`, `--audit-log-path=${auditLog}`]),
+      ...(auditLog === null
+        ? []
+        : [`--audit-policy-file=${AUDIT_POLICY}`, `--audit-log-path=${auditLog}`, NEVER_ROTATED]),
     ],
     isHealthy: () =>
       answersHttp({ url: `${url}/readyz`, caFile: apiServerCa(layout), token: credentials.tokens.admin }),

@@ -11,6 +11,7 @@ import { seconds } from "../../src/lib/time.ts";
 import { checkAll, violationLines } from "../history/check-all.ts";
 import type { Effect, Entry, Recording, Violation } from "../history/recording.ts";
 import { encodeCommand, messagesOf } from "./fault-proxy-resp.ts";
+import { gapsIn, openAuditLog } from "./audit-log.ts";
 import { taskVersion, tenantVersion } from "./history-read.ts";
 import type { StandRecord } from "./stand-record.ts";
 
@@ -47,6 +48,15 @@ const PATIENCE = seconds(3);
 export async function openRecorder(recorded: Recorded): Promise<Recorder> {
   const followed = new Map<string, StandRecord>();
   const store = await openStoreLog(recorded, followed);
+  const audit = await openAuditLog(recorded.env["AUDIT_LOG"]);
+  const gaps = async (): Promise<readonly string[]> => {
+    const logged = (await audit?.stored(new Set(followed.keys()))) ?? [];
+    return [...followed].flatMap(([namespace, record]) => {
+      const { tasks, tenants } = record.of(namespace);
+      const own = logged.filter((one) => one.namespace === namespace);
+      return audit === null ? [] : gapsIn(own, [...tasks, ...tenants]);
+    });
+  };
   const judge = async (): Promise<readonly Violation[]> => {
     // Effects first: whatever claim they need was stored before them.
     const effects = [...store.effects, ...(await effectsOf(recorded, followed))];
@@ -60,16 +70,16 @@ export async function openRecorder(recorded: Recorded): Promise<Recorder> {
   return {
     follow: (namespace, record) => void followed.set(namespace, record),
     verdict: async () => {
-      let last: readonly Violation[] = [];
+      let last: readonly string[] = [];
       const clean = async (): Promise<boolean> => {
-        last = await judge();
+        last = [...(await gaps()), ...violationLines(await judge())];
         return last.length === 0;
       };
       // A watch tells of a version a moment after it was stored.
       await until(clean, { clock: localClock, timeout: PATIENCE, what: "a clean record" }).catch((error: unknown) => {
         if (!(error instanceof PollTimeoutError)) throw error;
       });
-      return violationLines(last);
+      return last;
     },
     [Symbol.asyncDispose]: () => store.close(),
   };
