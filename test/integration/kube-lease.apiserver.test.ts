@@ -11,7 +11,12 @@ import { wallClock } from "../support/wall-clock.ts";
 
 const { KUBECONFIG_ADMIN: admin = "" } = inject("env");
 /** A fifth of the product's, so that a test takes seconds. */
-const QUICK: LeaseTimings = { duration: seconds(3), renewDeadline: seconds(2), retry: seconds(0.4), look: seconds(0.3) };
+const QUICK: LeaseTimings = {
+  duration: seconds(3),
+  renewDeadline: seconds(2),
+  retry: seconds(0.4),
+  look: seconds(0.3),
+};
 
 interface Candidate {
   readonly election: Election;
