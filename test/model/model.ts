@@ -11,7 +11,8 @@ import type { Scenario } from "./world.ts";
 export const LARGE = process.env["TURNOUT_MODEL_SIZE"] === "large";
 
 // A search says itself how far it got; it ends by its bounds and not by a clock.
-vi.setConfig({ testTimeout: 60 * 60_000 });
+// Not how long one may take: where a state space that grew without a bound is given up.
+vi.setConfig({ testTimeout: (LARGE ? 60 : 5) * 60_000 });
 
 /** Everything that can happen within the scenario is looked at and breaks nothing. Fewer states than `floor` would mean that it did not happen. */
 export function holds(scenario: Scenario, floor: number): Searched {
