@@ -3,10 +3,10 @@ import type { AddressInfo } from "node:net";
 import { afterEach, beforeEach, describe, expect, inject, test } from "vitest";
 import type { Kit, KitServer } from "../../src/infra/boot/kit.ts";
 import { withLogContext } from "../../src/infra/clog/log-context.ts";
-import type { Coord } from "../../src/infra/coord/coord.ts";
+import type { Coord, KeyValue } from "../../src/infra/coord/coord.ts";
 import { measured } from "../../src/infra/metrics/http-server.ts";
 import { systemClock, systemRng } from "../../src/kube/clock.ts";
-import { millisOf } from "../../src/lib/time.ts";
+import { millisOf, seconds } from "../../src/lib/time.ts";
 import { addressesOf, coordAt } from "../support/coord-rig.ts";
 import { until } from "../support/egress/until.ts";
 import { startKitChild } from "../support/kit-process.ts";
@@ -28,6 +28,8 @@ const COMPONENTS = ["coord", "clog", "metrics", "cache", "db", "mq"] as const;
 const keyOf = (component: string): string => `/config/test/im-repo/${component}`;
 const never = new AbortController().signal;
 
+/** What the registry showed when the server began to close. */
+let shownAtClose: KeyValue | null = null;
 let rig: KitRig;
 let coord: Coord;
 beforeEach(async () => {
@@ -62,7 +64,10 @@ const web =
     );
     const server = createServer(listener);
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    const close = (): Promise<void> => new Promise((resolve) => void server.close(() => resolve()));
+    const close = async (): Promise<void> => {
+      shownAtClose = await coord.centre.get(SERVICE);
+      await new Promise<void>((resolve) => void server.close(() => resolve()));
+    };
     return { port: (server.address() as AddressInfo).port, close };
   };
 
@@ -108,8 +113,7 @@ describe("[R124][R131][R151] the whole kit", () => {
       "coord",
       "log",
     ]);
-    // At once: its lease of a minute was not waited for.
-    expect(await coord.centre.get(SERVICE)).toBeNull();
+    expect(shownAtClose).toBeNull();
     await discovery.close();
     expect([rig.etcd.open, rig.redis.open, rig.mysql?.open]).toEqual([0, 0, 0]);
   });
@@ -188,7 +192,8 @@ describe("[R124][R131][R151] the whole kit", () => {
   });
 
   test("[etcd/silent] closes in time although etcd hears no farewell; the lease ends what it shows", async () => {
-    const { close } = await start();
+    const { kit, close } = await start();
+    for (const name of ["a", "b"]) await kit.coord?.acquire(`silent/${rig.port}/${name}`, seconds(10), never);
     rig.etcd.hold("toServer", "toClient");
     expect(await close()).toEqual({ stuck: [] });
     expect([rig.redis.open, rig.mysql?.open]).toEqual([0, 0]);
