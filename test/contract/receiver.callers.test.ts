@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { seconds } from "../../src/lib/time.ts";
 import { openReceiverRig } from "../support/receiver-server.ts";
 import { until } from "../support/egress/until.ts";
-import { timers, readAll, headersOf } from "./receiver-waits.ts";
+import { headersOf, readAll, timers } from "./receiver-waits.ts";
 
 describe("[SEC-30] who may speak", () => {
   test("a stranger gets 401 on every path, before anything is looked at", async () => {

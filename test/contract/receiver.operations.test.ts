@@ -5,7 +5,7 @@ import type { ReceiverStore } from "../../src/receiver/store.ts";
 import { fenceOf } from "../support/receiver-build.ts";
 import { openReceiverRig } from "../support/receiver-server.ts";
 import { until } from "../support/egress/until.ts";
-import { isApplying, timers, readAll, headersOf } from "./receiver-waits.ts";
+import { headersOf, isApplying, readAll, timers } from "./receiver-waits.ts";
 
 describe("one operation per tenant", () => {
   test("[SEC-32] the next waits until the one before has ended; other tenants do not", async () => {

@@ -7,7 +7,7 @@ import { ManualClock } from "../support/manual-clock.ts";
 import { fenceOf, TENANT } from "../support/receiver-build.ts";
 import { openReceiverRig, TOKEN } from "../support/receiver-server.ts";
 import { until } from "../support/egress/until.ts";
-import { isApplying, timers, readAll, headersOf } from "./receiver-waits.ts";
+import { headersOf, isApplying, readAll, timers } from "./receiver-waits.ts";
 
 describe("closing", () => {
   test("lets what is applied end, refuses what comes and what waits, and then resolves", async () => {

@@ -4,7 +4,7 @@ import { fenceOf } from "../support/receiver-build.ts";
 import { aGate } from "../support/stage-rig.ts";
 import { freshTenant, openHttpStage, putInto, servedBy } from "../support/stage-rig-http.ts";
 import { BLUE, GREEN } from "../support/stage-rig-plan.ts";
-import { bothReceivers, BLUE_41, GREEN_42, verdicts } from "./both-receivers.ts";
+import { BLUE_41, bothReceivers, GREEN_42, verdicts } from "./both-receivers.ts";
 
 const both = bothReceivers();
 const done = { is: "done" };

@@ -6,7 +6,7 @@ import { fenceOf } from "../support/receiver-build.ts";
 import { openAnswering, type Reply } from "../support/stage-rig-answers.ts";
 import { openHttpStage, putInto } from "../support/stage-rig-http.ts";
 import { BLUE, GREEN } from "../support/stage-rig-plan.ts";
-import { bothReceivers, BLUE_41, GREEN_42, reachOf, verdicts } from "./both-receivers.ts";
+import { BLUE_41, bothReceivers, GREEN_42, reachOf, verdicts } from "./both-receivers.ts";
 
 const both = bothReceivers();
 const done = { is: "done" };

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { millisOf, seconds } from "../../src/lib/time.ts";
 import { type About, decided, aStage, aTask, at, NOON, say } from "../support/build.ts";
 import { SETTINGS } from "../support/domain-kinds.ts";
-import { BACKING_OFF, DOUBTED, SKIP, failedAt, GONE, gate } from "./forward-situations.ts";
+import { BACKING_OFF, DOUBTED, failedAt, gate, GONE, SKIP } from "./forward-situations.ts";
 
 const ROWS: readonly (readonly [rule: string, about: About, decision: string])[] = [
   // Running, nothing open

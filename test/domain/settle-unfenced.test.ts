@@ -5,7 +5,7 @@ import { entryOf } from "../../src/domain/status.ts";
 import type { StageEntry } from "../../src/domain/stored.ts";
 import type { Outcome } from "../../src/domain/task.ts";
 import { actOf, after, aStage, aTask, at, NOON } from "../support/build.ts";
-import { DONE, UNKNOWN, RETRYABLE, TERMINAL, settled } from "./settled-claim.ts";
+import { DONE, RETRYABLE, settled, TERMINAL, UNKNOWN } from "./settled-claim.ts";
 
 describe("receivers without fences", () => {
   const pipeline = { one: aStage("one", "repeat", { endpoint: "legacy" }) };

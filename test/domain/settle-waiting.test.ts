@@ -7,7 +7,7 @@ import type { Status } from "../../src/domain/stored.ts";
 import type { Outcome } from "../../src/domain/task.ts";
 import { at } from "../support/build.ts";
 import { DEFAULTS } from "../support/domain-kinds.ts";
-import { REFUSED, DONE, RETRYABLE, TERMINAL, type Case, claimed, settled } from "./settled-claim.ts";
+import { type Case, claimed, DONE, REFUSED, RETRYABLE, settled, TERMINAL } from "./settled-claim.ts";
 
 describe("back-off", () => {
   const pause = (about: Case, outcome: Outcome): number =>

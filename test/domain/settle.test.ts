@@ -6,7 +6,7 @@ import { entryOf } from "../../src/domain/status.ts";
 import type { Control, StageEntry, Status } from "../../src/domain/stored.ts";
 import type { Found, Outcome, TaskView } from "../../src/domain/task.ts";
 import { after, aTask, at } from "../support/build.ts";
-import { DONE, UNKNOWN, RETRYABLE, TERMINAL, type Case, claimed, settled } from "./settled-claim.ts";
+import { type Case, claimed, DONE, RETRYABLE, settled, TERMINAL, UNKNOWN } from "./settled-claim.ts";
 
 const EXPIRED = fault("ClaimExpired", { stage: "one" });
 const SEEN = { endpoint: "receivers", address: "10.0.1.1:80", seen: "9" };

@@ -10,10 +10,10 @@ const LOST = fault("HttpTimeout", { endpoint: "receivers", address: "10.0.1.1:80
 export const REFUSED = fault("ConnectRefused", { endpoint: "receivers", address: "10.0.1.1:80" });
 export const REJECTED = fault("HttpRejected", { endpoint: "receivers", address: "10.0.1.1:80", status: "400" });
 
-export const DONE: Outcome = { is: "done", outputs: { version: 42 } };
-export const UNKNOWN: Outcome = { is: "unknown", fault: LOST };
-export const RETRYABLE: Outcome = { is: "retryable", fault: REFUSED, after: null };
-export const TERMINAL: Outcome = { is: "terminal", fault: REJECTED };
+export const DONE = { is: "done", outputs: { version: 42 } } satisfies Outcome;
+export const UNKNOWN = { is: "unknown", fault: LOST } satisfies Outcome;
+export const RETRYABLE = { is: "retryable", fault: REFUSED, after: null } satisfies Outcome;
+export const TERMINAL = { is: "terminal", fault: REJECTED } satisfies Outcome;
 
 export interface Case {
   readonly kind?: KindName;

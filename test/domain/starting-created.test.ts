@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { decide } from "../../src/domain/decide.ts";
 import type { Issue } from "../../src/domain/stored.ts";
 import { type About, aStage, aTask, aTenant, decided, heldTenant, NOON, say, storedBy } from "../support/build.ts";
-import { executed, GREEN, fresh } from "./starting-situations.ts";
+import { executed, fresh, GREEN } from "./starting-situations.ts";
 
 const error = (about: Partial<Issue> = {}): Issue => ({
   severity: "error",

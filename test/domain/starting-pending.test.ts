@@ -17,7 +17,7 @@ import {
   say,
   storedBy,
 } from "../support/build.ts";
-import { executed, GREEN, fresh } from "./starting-situations.ts";
+import { executed, fresh, GREEN } from "./starting-situations.ts";
 
 const RIVAL: Rival = { name: "acme-red", uid: "red", phase: "Running", finalizer: true, fence: formatFence(EPOCH, 3) };
 const unknown = (about: Partial<TaskView>, tenantView: About["tenantView"] = {}): About => ({

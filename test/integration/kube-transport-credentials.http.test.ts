@@ -10,7 +10,7 @@ import { seconds } from "../../src/lib/time.ts";
 import { openAuthority } from "../support/egress/certificate.ts";
 import { until } from "../support/egress/until.ts";
 import { ManualClock } from "../support/manual-clock.ts";
-import { NO_TLS, get, put, listen, transportTo, http, failure, kindOf } from "./kube-transport-rig.ts";
+import { failure, get, http, kindOf, listen, NO_TLS, put, transportTo } from "./kube-transport-rig.ts";
 
 describe("credentials", () => {
   test("[kube-apiserver/denied] after a 401 the token is read anew; the refused request is not sent again by itself", async () => {

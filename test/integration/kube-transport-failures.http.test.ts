@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 
 import { millisOf, seconds } from "../../src/lib/time.ts";
 import { until } from "../support/egress/until.ts";
-import { get, put, transportTo, http, tcp, failure, kindOf } from "./kube-transport-rig.ts";
+import { failure, get, http, kindOf, put, tcp, transportTo } from "./kube-transport-rig.ts";
 
 describe("nothing was sent: Refused", () => {
   test("nobody listens", async () => {

@@ -6,7 +6,7 @@ import type { Point } from "../../src/lib/seams.ts";
 import { seconds } from "../../src/lib/time.ts";
 import { until } from "../support/egress/until.ts";
 import { ManualClock } from "../support/manual-clock.ts";
-import { POINT, get, put, transportTo, http, kindOf } from "./kube-transport-rig.ts";
+import { get, http, kindOf, POINT, put, transportTo } from "./kube-transport-rig.ts";
 
 describe("a request", () => {
   test("carries credentials, asks for plain JSON, and says who writes", async () => {

@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 import { seconds } from "../../src/lib/time.ts";
 import { until } from "../support/egress/until.ts";
 import { ManualClock } from "../support/manual-clock.ts";
-import { get, put, transportTo, http, tcp, kindOf } from "./kube-transport-rig.ts";
+import { get, http, kindOf, put, tcp, transportTo } from "./kube-transport-rig.ts";
 
 describe("a stream", () => {
   const read = async (chunks: AsyncIterable<Uint8Array>, most = Number.POSITIVE_INFINITY): Promise<string> => {

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import type { Boundary } from "../../src/lib/seams.ts";
 import { until } from "../support/egress/until.ts";
 import { openRedisServer, type RedisServer } from "../support/stage-rig-redis-server.ts";
-import { HASH, open, around } from "./redis-fenced-stage.ts";
+import { around, HASH, open } from "./redis-fenced-stage.ts";
 
 const done = { is: "done" };
 const FIRST = { seq: 10, base: 1 } as const;

@@ -4,7 +4,7 @@ import { until } from "../support/egress/until.ts";
 import { aGate } from "../support/stage-rig.ts";
 import type { RedisStage } from "../support/stage-rig-redis.ts";
 import { openRedisServer } from "../support/stage-rig-redis-server.ts";
-import { open, around } from "./redis-fenced-stage.ts";
+import { around, open } from "./redis-fenced-stage.ts";
 
 const done = { is: "done" };
 const FIRST = { seq: 10, base: 1 } as const;

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { minutes, seconds } from "../../src/lib/time.ts";
 import { ok, statusAnswer } from "../support/fake-kube-transport.ts";
 import { aWidget } from "../support/kube-objects.ts";
-import { NOW, PATH, anEvent, open, failing, away } from "./events-rig.ts";
+import { anEvent, away, failing, NOW, open, PATH } from "./events-rig.ts";
 
 describe("an API server that", () => {
   test("is away is tried again at most every 30 s; what is not terminal three times, terminal ones until they are out", async () => {

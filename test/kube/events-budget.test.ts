@@ -6,7 +6,7 @@ import { minutes, seconds } from "../../src/lib/time.ts";
 import { ok } from "../support/fake-kube-transport.ts";
 import { aWidget } from "../support/kube-objects.ts";
 import { ManualClock } from "../support/manual-clock.ts";
-import { NOW, PATH, anEvent, type Rig, open, away } from "./events-rig.ts";
+import { anEvent, away, NOW, open, PATH, type Rig } from "./events-rig.ts";
 
 describe("[S25] the budget of an object", () => {
   test("25 at once, then one every five minutes that says for how many it stands", async () => {

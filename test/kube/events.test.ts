@@ -9,7 +9,7 @@ import { millisOf, minutes, plus, seconds } from "../../src/lib/time.ts";
 import { ok, statusAnswer } from "../support/fake-kube-transport.ts";
 import { aWidget } from "../support/kube-objects.ts";
 import { NOON } from "../support/manual-clock.ts";
-import { NOW, PATH, anEvent, open, failing, away } from "./events-rig.ts";
+import { anEvent, away, failing, NOW, open, PATH } from "./events-rig.ts";
 
 describe("one Event", () => {
   test("is written as events.k8s.io wants it, on its own lane", async () => {

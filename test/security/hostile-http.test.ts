@@ -4,7 +4,7 @@ import { always, answer, onRequest } from "../support/egress/answers.ts";
 import { aCall, never } from "../support/egress/rig.ts";
 import { openTrap } from "../support/egress/trap.ts";
 import { until } from "../support/egress/until.ts";
-import { rigFor, ask } from "./hostile-server.ts";
+import { ask, rigFor } from "./hostile-server.ts";
 
 describe("[S16] [SEC-23] nothing leads elsewhere", () => {
   test.each([301, 302, 303, 307, 308])("a redirect (%i) is an answer and nothing more", async (status) => {
