@@ -12,7 +12,7 @@ import type { Status } from "../../src/domain/stored.ts";
 import { poisoned, statuses, tenantStatuses } from "../support/arbitrary-status.ts";
 import { play, stories } from "../support/arbitrary-runs.ts";
 import { aTask, at } from "../support/build.ts";
-import { statusOf } from "../support/run-domain.ts";
+import { statusOf } from "../support/run-process.ts";
 import { cases } from "../support/seed.ts";
 
 const throughTheWire = (value: unknown): Json => JSON.parse(JSON.stringify(value)) as Json;

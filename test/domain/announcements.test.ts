@@ -7,7 +7,8 @@ import { enter, freshStatus, pass } from "../../src/domain/status.ts";
 import type { StageEntry, Status } from "../../src/domain/stored.ts";
 import { stories } from "../support/arbitrary-runs.ts";
 import { type About, anEntry, aPlan, aSpec, aStage, aTask, at, NOON } from "../support/build.ts";
-import { aWorld, make, type Run, versionsOf } from "../support/run-domain.ts";
+import { aWorld, make, versionsOf } from "../support/run-domain.ts";
+import type { Run } from "../support/run-process.ts";
 import { cases } from "../support/seed.ts";
 
 const FACTS: EventFacts = { spec: aSpec(), manager: "kubectl", sides: { undone: ["notify"], ahead: ["route"] } };

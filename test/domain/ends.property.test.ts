@@ -8,7 +8,8 @@ import { specs, stories, play } from "../support/arbitrary-runs.ts";
 import { aSpec, aStage } from "../support/build.ts";
 import type { KindName } from "../support/domain-kinds.ts";
 import { claimedBy, wrongWith } from "../support/run-checks.ts";
-import { aWorld, make, type Run, statusOf, versionsOf, viewOf } from "../support/run-domain.ts";
+import { aWorld, make, versionsOf } from "../support/run-domain.ts";
+import { type Run, statusOf, viewOf } from "../support/run-process.ts";
 import type { Fate, Happening } from "../support/run-world.ts";
 import { cases } from "../support/seed.ts";
 

@@ -3,7 +3,8 @@ import { millisOf, seconds } from "../../src/lib/time.ts";
 import type { Control, StageSpec, TaskSpec, TenantStatus } from "../../src/domain/stored.ts";
 import { aSpec, aStage, aTenant } from "./build.ts";
 import type { KindName } from "./domain-kinds.ts";
-import { aWorld, make, type Run } from "./run-domain.ts";
+import { aWorld, make } from "./run-domain.ts";
+import type { Run } from "./run-process.ts";
 import { FATES, type Fate, type Move, type Put } from "./run-world.ts";
 
 const KIND_NAMES: readonly KindName[] = ["write", "duo", "tell", "repeat", "once", "look", "wait", "approval"];

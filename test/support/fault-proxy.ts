@@ -1,11 +1,19 @@
-import { createHash } from "node:crypto";
 import { Agent, createServer, type IncomingMessage, request as httpRequest, type ServerResponse } from "node:http";
 import { Agent as TlsAgent, createServer as createTlsServer, request as tlsRequest } from "node:https";
 import { type AddressInfo, connect, createServer as createTcpServer, type Server, type Socket } from "node:net";
-import { PUBLISH, RESTORE, WHOSE, WRITE } from "../../src/infra/cache/fenced-scripts.ts";
 import { hexDigest } from "../../src/lib/digest.ts";
 import { openAuthority } from "./egress/certificate.ts";
-import { encodeCommand, messagesOf, type Reply } from "./fault-proxy-resp.ts";
+import {
+  apiKind,
+  type Effect,
+  type EffectVerdict,
+  redisEffect,
+  untagged,
+  verdictOf,
+  versionOf,
+} from "./fault-proxy-boundaries.ts";
+import { headersOf, reply, sent, stream, whole } from "./fault-proxy-http.ts";
+import { encodeCommand, messagesOf } from "./fault-proxy-resp.ts";
 
 /** A mutating request as it passed: to the API server, to a receiver, to a store. */
 export interface Wire {
@@ -26,15 +34,8 @@ export interface Wire {
   /** HTTP status; 0: none. */
   code: number;
   rv: number | null;
-  /** Of an effect. */
-  readonly effect: {
-    readonly tenant: string;
-    readonly opId: string;
-    readonly fence: string;
-    readonly base: string;
-    readonly content: string;
-  } | null;
-  verdict: "applied" | "repeated" | "refused" | "never";
+  readonly effect: Effect | null;
+  verdict: EffectVerdict;
 }
 
 /** A request that is kept on its way, once it comes. */
@@ -75,14 +76,6 @@ export async function openFaultProxy(behind: Behind): Promise<FaultProxy> {
   await proxy.listen();
   return proxy;
 }
-
-const sha1 = (text: string): string => createHash("sha1").update(text).digest("hex");
-const SCRIPTS = new Map([
-  [sha1(WRITE), "write"],
-  [sha1(RESTORE), "restore"],
-  [sha1(PUBLISH), "publish"],
-  [sha1(WHOSE), "whose"],
-]);
 
 interface Holding {
   readonly namespace: string;
@@ -335,98 +328,3 @@ class RunningProxy implements FaultProxy {
 }
 
 const portOf = (server: Server): number => (server.address() as AddressInfo).port;
-
-/** `secret#process` → both. */
-function untagged(text: string): { readonly token: string; readonly process: string | null } {
-  const at = text.lastIndexOf("#");
-  return at < 0 ? { token: text, process: null } : { token: text.slice(0, at), process: text.slice(at + 1) };
-}
-
-const RESOURCE =
-  /^\/apis\/turnout\.dev\/v1alpha1\/namespaces\/([^/]+)\/(switchtasks|tenantstates)(?:\/[^/?]+)?(\/status)?(?:\?|$)/;
-const OTHERS = /^\/apis\/(events\.k8s\.io|coordination\.k8s\.io)\/v1\/namespaces\/([^/]+)\/(?:events|leases)/;
-
-/** The class of the boundary that a request must have passed; null: it changes nothing. */
-function apiKind(method: string, path: string): { readonly kind: string; readonly namespace: string } | null {
-  if (method === "GET") return null;
-  const other = OTHERS.exec(path);
-  if (other !== null)
-    return { kind: other[1] === "events.k8s.io" ? "api/event" : "api/lease", namespace: other[2] ?? "" };
-  const [found, namespace = "", plural, status] = RESOURCE.exec(path) ?? [];
-  if (found === undefined) return { kind: `api/${method}`, namespace: "" };
-  if (method === "PUT" && status !== undefined)
-    return { kind: plural === "switchtasks" ? "api/status" : "api/tenant", namespace };
-  const kinds: Readonly<Record<string, string>> = { POST: "api/create", PATCH: "api/finalizer", DELETE: "api/delete" };
-  return { kind: kinds[method] ?? `api/${method}`, namespace };
-}
-
-/** What one of our scripts is asked to change; null for everything else. Fence and base differ from attempt to attempt, the rest may not. */
-function redisEffect(args: readonly string[]): Pick<Wire, "namespace" | "to" | "effect"> | null {
-  const script = args[0] === "EVALSHA" ? SCRIPTS.get(args[1] ?? "") : undefined;
-  if (script === undefined || script === "whose") return null;
-  const keys = Number(args[2]);
-  const ask = JSON.parse(args[3 + keys] ?? "{}") as Readonly<Record<string, unknown>>;
-  const { fence, base, tenant, opId, ...rest } = ask;
-  const content = hexDigest(script, JSON.stringify(rest)).slice(0, 12);
-  const effect = { tenant: String(tenant), opId: String(opId), fence: String(fence), base: String(base), content };
-  return { namespace: String(tenant).split("/")[0] ?? "", to: `redis ${args[3] ?? ""}`, effect };
-}
-
-const VERDICTS: Readonly<Record<string, Wire["verdict"]>> = {
-  written: "applied",
-  restored: "applied",
-  published: "applied",
-  "in-force": "repeated",
-  again: "repeated",
-  nothing: "repeated",
-};
-
-const verdictOf = (answer: Reply): Wire["verdict"] =>
-  Array.isArray(answer) ? (VERDICTS[String(answer[0])] ?? "refused") : "refused";
-
-function headersOf({ headers }: IncomingMessage): Record<string, string | string[]> {
-  const { host: _host, connection: _connection, "transfer-encoding": _coding, ...rest } = headers;
-  return rest as Record<string, string | string[]>;
-}
-
-async function sent(request: ReturnType<typeof httpRequest>, body: Buffer): Promise<IncomingMessage> {
-  const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
-  request.on("response", resolve).on("error", reject);
-  request.end(body.length === 0 ? undefined : body);
-  return promise;
-}
-
-function stream(answer: IncomingMessage, response: ServerResponse): void {
-  response.writeHead(answer.statusCode ?? 502, answer.headers);
-  response.flushHeaders();
-  answer.pipe(response);
-  answer.on("error", () => response.destroy());
-  response.on("close", () => answer.destroy());
-}
-
-interface Whole {
-  readonly status: number;
-  readonly headers: IncomingMessage["headers"];
-  readonly body: Buffer;
-}
-
-async function whole(answer: IncomingMessage): Promise<Whole> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of answer) chunks.push(chunk as Buffer);
-  return { status: answer.statusCode ?? 502, headers: answer.headers, body: Buffer.concat(chunks) };
-}
-
-/** Whether anybody is left to be told. */
-function reply(response: ServerResponse, { status, headers, body }: Whole): boolean {
-  if (response.destroyed || response.socket?.destroyed !== false) return false;
-  const { "transfer-encoding": _coding, connection: _connection, ...rest } = headers;
-  response.writeHead(status, { ...rest, "content-length": body.length });
-  response.end(body);
-  return true;
-}
-
-function versionOf(body: Buffer): number | null {
-  const found = (JSON.parse(body.toString("utf8")) as { readonly metadata?: { readonly resourceVersion?: string } })
-    .metadata?.resourceVersion;
-  return found === undefined ? null : Number(found);
-}

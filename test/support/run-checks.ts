@@ -2,7 +2,7 @@ import { fenceOf } from "../../src/domain/lock.ts";
 import { isTerminal, mayEnter, STAGE_EDGES, type StageState } from "../../src/domain/phase.ts";
 import { type StageEntry, type Status, type TaskSpec } from "../../src/domain/stored.ts";
 import { between } from "../../src/lib/time.ts";
-import type { Run } from "./run-domain.ts";
+import type { Run } from "./run-process.ts";
 import type { Happening } from "./run-world.ts";
 import { undoOrder } from "./undo-order.ts";
 
