@@ -2,8 +2,8 @@ import { type Address, parseAddress } from "./lib/address.ts";
 import { openFencedStore, type RedisConnections } from "./infra/cache/fenced.ts";
 import { openRedis, type RedisConnection, type RedisDeps } from "./infra/cache/redis.ts";
 import type { OpenedLog } from "./infra/clog/log.ts";
-import type { Settings } from "./infra/config/settings.ts";
-import { openGuard } from "./infra/egress/connect.ts";
+import type { OperatorSettings, Settings } from "./infra/config/settings.ts";
+import { openGuard, type SocketLimits } from "./infra/egress/connect.ts";
 import { type Endpoints, openEndpoints } from "./infra/egress/endpoints.ts";
 import { openHttp } from "./infra/egress/http.ts";
 import { type PlanFacts, planFacts } from "./infra/egress/plan-facts.ts";
@@ -18,7 +18,7 @@ export interface Effects {
   /** What plans may know of each endpoint, by name. */
   facts(): Readonly<Record<string, PlanFacts>>;
   readonly ports: Ports;
-  /** Other endpoints are in force from the next call on; what is under way ends as it began. */
+  /** Other endpoints and limits are in force from the next call on; what is under way ends as it began. */
   apply(settings: Settings): void;
   close(): Promise<void>;
 }
@@ -38,7 +38,7 @@ export function openEffects(settings: Settings, seams: Seams, { log, metrics, ow
   const guard = openGuard({
     resolve: seams.resolve,
     clock,
-    sockets: { perAddress: limits.sockets, perNamespace: limits.sockets * 64 },
+    sockets: socketsOf(limits),
     reserved: () => reserved,
     metrics,
     log: log.module("egress"),
@@ -58,6 +58,8 @@ export function openEffects(settings: Settings, seams: Seams, { log, metrics, ow
     apply: (next) => {
       // The ceiling and the secret roots are files' alone: with them the process starts anew.
       endpoints.replace({ endpoints: next.endpoints, ceiling });
+      guard.limit(socketsOf(next.operator.limits));
+      http.limit(next.operator.limits.sockets);
       facts = factsOf(next);
     },
     close: async () => {
@@ -66,6 +68,11 @@ export function openEffects(settings: Settings, seams: Seams, { log, metrics, ow
     },
   };
 }
+
+const socketsOf = ({ sockets }: OperatorSettings["limits"]): SocketLimits => ({
+  perAddress: sockets,
+  perNamespace: sockets * 64,
+});
 
 const factsOf = ({ endpoints, operator }: Settings): Readonly<Record<string, PlanFacts>> =>
   Object.fromEntries(endpoints.map((endpoint) => [endpoint.name, planFacts(endpoint, operator.ceiling)]));

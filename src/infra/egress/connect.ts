@@ -39,13 +39,21 @@ export interface Guard {
   crowded(namespace: string): boolean;
   /** Called with the namespace each time somebody has to wait. */
   onCrowded(yieldIdle: (namespace: string) => void): void;
+  /** In force at once; what is open stays open. */
+  limit(sockets: SocketLimits): void;
+}
+
+/** Sockets that one namespace may hold: to one address, and altogether. */
+export interface SocketLimits {
+  readonly perAddress: number;
+  readonly perNamespace: number;
 }
 
 export interface GuardDeps {
   readonly resolve: Resolve;
   readonly clock: Clock;
-  /** Sockets that one namespace may hold: to one address, and altogether. */
-  readonly sockets: { readonly perAddress: number; readonly perNamespace: number };
+  /** Until others are set. */
+  readonly sockets: SocketLimits;
   /** The API server and our own listeners, asked at every connect: neither is ever an endpoint's destination. */
   readonly reserved: () => readonly Listener[];
   readonly metrics?: Metrics;
@@ -83,6 +91,7 @@ export function openGuard(deps: GuardDeps): Guard {
     refuse,
     crowded: (namespace) => sockets.crowded(namespace),
     onCrowded: (yieldIdle) => sockets.onCrowded(yieldIdle),
+    limit: (limits) => sockets.limit(limits),
     connect: (to, signal) => {
       const { endpoint } = to.policy;
       const parsed = parseAddress(to.address);
@@ -249,14 +258,21 @@ function codeOf(error: unknown): string {
   return typeof code === "string" && /^[A-Z0-9_]{1,64}$/.test(code) ? code : "unknown";
 }
 
+/** In place of an address. */
+const ALL = "";
+
 /** SEC-40: a namespace's sockets, to one address and altogether. */
 class SocketCaps {
   readonly #byKey = new Map<string, Slots>();
   readonly #listeners: ((namespace: string) => void)[] = [];
-  readonly #most: GuardDeps["sockets"];
+  #limits: SocketLimits;
 
-  constructor(most: GuardDeps["sockets"]) {
-    this.#most = most;
+  constructor(limits: SocketLimits) {
+    this.#limits = limits;
+  }
+  limit(limits: SocketLimits): void {
+    this.#limits = limits;
+    for (const [key, slots] of this.#byKey) slots.resize(this.#most(key));
   }
   onCrowded(listener: (namespace: string) => void): void {
     this.#listeners.push(listener);
@@ -265,9 +281,9 @@ class SocketCaps {
     return [...this.#byKey].some(([key, slots]) => key.startsWith(`${namespace} `) && slots.waiting > 0);
   }
   async take(namespace: string, address: string, signal: AbortSignal): Promise<() => void> {
-    const one = await this.#slot(namespace, address, this.#most.perAddress, signal);
+    const one = await this.#slot(namespace, address, signal);
     try {
-      const all = await this.#slot(namespace, "", this.#most.perNamespace, signal);
+      const all = await this.#slot(namespace, ALL, signal);
       return () => {
         one();
         all();
@@ -277,9 +293,12 @@ class SocketCaps {
       throw error;
     }
   }
-  async #slot(namespace: string, address: string, most: number, signal: AbortSignal): Promise<() => void> {
+  #most(key: string): number {
+    return key.endsWith(` ${ALL}`) ? this.#limits.perNamespace : this.#limits.perAddress;
+  }
+  async #slot(namespace: string, address: string, signal: AbortSignal): Promise<() => void> {
     const key = `${namespace} ${address}`;
-    const slots = this.#byKey.get(key) ?? new Slots(most, MOST_WAITING);
+    const slots = this.#byKey.get(key) ?? new Slots(this.#most(key), MOST_WAITING);
     this.#byKey.set(key, slots);
     const taking = slots.take(signal);
     if (slots.waiting > 0) for (const listener of this.#listeners) listener(namespace);

@@ -12,7 +12,7 @@ export interface Lane {
 export type Taken = { readonly ok: true; readonly lane: Lane } | { readonly ok: false; readonly fault: Fault };
 
 export interface LanePoolDeps {
-  /** Connections at once; more askers wait in order. */
+  /** Connections at once, until another number is set; more askers wait in order. */
   readonly most: number;
   /** `http://host:port`, or https. Only its host field is used: the socket is already there. */
   readonly origin: string;
@@ -43,9 +43,11 @@ export class LanePool {
   readonly #idle: Lane[] = [];
   readonly #waiting: Waiter[] = [];
   readonly #deps: LanePoolDeps;
+  #most: number;
 
   constructor(deps: LanePoolDeps) {
     this.#deps = deps;
+    this.#most = deps.most;
   }
 
   get unused(): boolean {
@@ -61,7 +63,7 @@ export class LanePool {
         continue; // its `close` has been, or will be, counted
       }
       if (signal.aborted || this.#waiting.length >= MOST_WAITING) return { ok: false, fault: this.#deps.late() };
-      if (this.#open < this.#deps.most) return this.#openLane(signal);
+      if (this.#open < this.#most) return this.#openLane(signal);
       const lane = await this.#wait(signal);
       if (lane !== null && isAlive(lane)) return { ok: true, lane };
     }
@@ -69,7 +71,7 @@ export class LanePool {
 
   /** After an exchange. `reusable` only if its answer was read to the end: else nothing may come after it (guard 6). */
   give(lane: Lane, reusable: boolean): void {
-    if (!reusable || !isAlive(lane) || this.#retired) {
+    if (!reusable || !isAlive(lane) || this.#retired || this.#open > this.#most) {
       destroy(lane);
       return;
     }
@@ -77,6 +79,13 @@ export class LanePool {
     if (next !== undefined) next.wake(lane);
     else if (this.#deps.crowded()) destroy(lane);
     else this.#idle.push(lane);
+  }
+
+  /** More lets those who wait look again; fewer ends what idles, and the rest when it is given back. */
+  resize(most: number): void {
+    this.#most = most;
+    for (const lane of this.#idle.splice(0, Math.max(0, this.#open - most))) destroy(lane);
+    for (const { wake } of this.#waiting.splice(0, Math.max(0, most - this.#open))) wake(null);
   }
 
   closeIdle(): void {

@@ -56,12 +56,17 @@ export interface HttpPort {
   close(): Promise<void>;
 }
 
+export interface OpenedHttp extends HttpPort {
+  /** Connections that one namespace may hold to one address, from now on. */
+  limit(sockets: number): void;
+}
+
 export interface HttpDeps {
   readonly endpoints: Endpoints;
   readonly guard: Guard;
   readonly clock: Clock;
   readonly boundary: Boundary;
-  /** Connections that one namespace may hold to one address. */
+  /** Connections that one namespace may hold to one address, until another number is set. */
   readonly sockets: number;
   readonly metrics?: Metrics;
   readonly log?: Log;
@@ -80,7 +85,7 @@ interface Checked {
 }
 
 /** HTTP/1.1 to named endpoints through the guard. Credentials are added here and seen by nobody else. */
-export function openHttp(deps: HttpDeps): HttpPort {
+export function openHttp(deps: HttpDeps): OpenedHttp {
   const pools = new Pools(deps);
   const check = (call: Omit<HttpCall, "timeout" | "point">): Checked | Fault => {
     const found = deps.endpoints.find(call.endpoint, call.namespace, "http");
@@ -102,6 +107,7 @@ export function openHttp(deps: HttpDeps): HttpPort {
       if (result.kind !== "answer") deps.metrics?.failed("egress", result.fault);
       return result;
     },
+    limit: (sockets) => pools.limit(sockets),
     close: async () => pools.close(),
   };
 }
@@ -196,10 +202,12 @@ interface Kept {
 class Pools {
   readonly #pools = new Map<string, Kept>();
   readonly #deps: HttpDeps;
+  #sockets: number;
   #closed = false;
 
   constructor(deps: HttpDeps) {
     this.#deps = deps;
+    this.#sockets = deps.sockets;
     deps.guard.onCrowded((namespace) => {
       for (const kept of this.#pools.values()) if (kept.namespace === namespace) kept.pool.closeIdle();
     });
@@ -218,6 +226,11 @@ class Pools {
     return pool;
   }
 
+  limit(sockets: number): void {
+    this.#sockets = sockets;
+    for (const { pool } of this.#pools.values()) pool.resize(sockets);
+  }
+
   /** What is under way ends by itself; its connections, and those of later calls, are not kept. */
   close(): void {
     this.#closed = true;
@@ -226,11 +239,11 @@ class Pools {
   }
 
   #open({ namespace, address, endpoint, material }: Pooled): LanePool {
-    const { guard, sockets } = this.#deps;
+    const { guard } = this.#deps;
     const { settings } = endpoint;
     const to = { ...endpoint.destination(material, { address, alpn: ["http/1.1"] }), namespace };
     return new LanePool({
-      most: sockets,
+      most: this.#sockets,
       origin: originOf(address, settings),
       largestHeader: LARGEST_HEADER,
       idleMs: IDLE_MS,
