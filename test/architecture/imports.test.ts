@@ -53,8 +53,12 @@ const SEEN_BY_COMPONENTS = ["clog", "metrics", "config", "coord", "egress", "hea
 
 /** Clients of vendors stay inside the one place that knows them. */
 const VENDORS: Readonly<Record<string, readonly string[]>> = {
-  undici: ["src/kube/", "src/infra/egress/", "src/infra/coord/"],
-  "@grpc/grpc-js": ["src/infra/coord/"],
+  undici: ["src/kube/", "src/infra/egress/", "src/infra/coord/", "src/infra/metrics/otlp-sender.ts"],
+  "@grpc/grpc-js": ["src/infra/coord/", "src/infra/metrics/"],
+  "@opentelemetry/api": ["src/infra/metrics/"],
+  "@opentelemetry/sdk-trace": ["src/infra/metrics/"],
+  "@opentelemetry/sdk-metrics": ["src/infra/metrics/"],
+  "@opentelemetry/otlp-transformer": ["src/infra/metrics/"],
   ioredis: ["src/infra/cache/"],
   kysely: ["src/infra/db/"],
   mysql2: ["src/infra/db/"],

@@ -5,7 +5,8 @@ import type { Incoming, Topic } from "../../src/infra/mq/mq.ts";
 import { InfraError } from "../../src/lib/infra-error.ts";
 import type { Json } from "../../src/lib/json.ts";
 import { until } from "../support/egress/until.ts";
-import { aTopic, openMqRig, trace } from "../support/mq-rig.ts";
+import { parseTrace } from "../../src/infra/metrics/trace-context.ts";
+import { aTopic, openMqRig, tracer } from "../support/mq-rig.ts";
 
 const BROKERS = inject("env").KAFKA_BROKERS ?? "";
 const never = new AbortController().signal;
@@ -20,15 +21,17 @@ const raw = (name: string): Topic<Buffer> => ({
   codec: { name: "json", encode: (bytes) => bytes, decode: (bytes) => Buffer.from(bytes) },
 });
 
+const TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
 describe("a message", () => {
   test("goes through once, with its key, headers and the trace it was sent under", async () => {
     await using rig = openMqRig(BROKERS);
     const mq = await rig.open({ enableTracing: true });
     const topic = await aTopic(mq);
-    const seen: (Incoming<Json> & { readonly under: string | undefined })[] = [];
-    await mq.subscribe(topic, async (message) => void seen.push({ ...message, under: trace.getStore() }));
+    const seen: (Incoming<Json> & { readonly under: string | null })[] = [];
+    await mq.subscribe(topic, async (message) => void seen.push({ ...message, under: tracer.header() }));
     const before = Date.now();
-    await trace.run("4bf92f35", () =>
+    await tracer.span("a request", { from: TRACEPARENT }, () =>
       mq.send(topic, [{ key: "acme", value: { text: "grüße 😀" }, headers: { kind: "chat", ü: "ö" } }]),
     );
     await mq.send(topic, [{ key: null, value: null }]);
@@ -43,12 +46,13 @@ describe("a message", () => {
       offset: 0n,
       key: "acme",
       value: { text: "grüße 😀" },
-      headers: { kind: "chat", ü: "ö", "trace-id": "4bf92f35" },
+      headers: { kind: "chat", ü: "ö", traceparent: TRACEPARENT },
       attempt: 1,
-      under: "4bf92f35",
+      under: TRACEPARENT,
     });
     expect(Number(seen[0]?.at)).toBeGreaterThanOrEqual(before - 1000);
-    expect(seen[1]).toMatchObject({ key: null, value: null, headers: {}, under: undefined });
+    expect(seen[1]).toMatchObject({ key: null, value: null, headers: {} });
+    expect(parseTrace(seen[1]?.under ?? "")?.traceId).not.toBe(parseTrace(TRACEPARENT)?.traceId);
     await expect(rig.metrics()).resolves.toContain(`infra_mq_messages_total{topic="${topic.name}",result="handled"} 2`);
   });
 
@@ -58,7 +62,7 @@ describe("a message", () => {
     const topic = await aTopic(mq);
     const seen: unknown[] = [];
     await mq.subscribe(topic, async ({ headers }) => void seen.push(headers));
-    await trace.run("4bf92f35", () => mq.send(topic, [{ key: null, value: 1 }]));
+    await tracer.span("a request", { from: TRACEPARENT }, () => mq.send(topic, [{ key: null, value: 1 }]));
     await until(
       () => seen,
       (all) => all.length === 1,

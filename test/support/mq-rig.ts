@@ -1,7 +1,7 @@
-import { AsyncLocalStorage } from "node:async_hooks";
 import { openLog } from "../../src/infra/clog/log.ts";
 import { type MqSettings, mqSettings } from "../../src/infra/config/mq-settings.ts";
 import { openMetrics } from "../../src/infra/metrics/metrics.ts";
+import { passingTracer, type Tracer } from "../../src/infra/metrics/tracer.ts";
 import { jsonCodec } from "../../src/infra/mq/codec.ts";
 import type { Mq, MqDeps, Topic } from "../../src/infra/mq/mq.ts";
 import { openMq } from "../../src/infra/mq/open-mq.ts";
@@ -34,7 +34,8 @@ export function mqSettingsFor(brokers: string, about: AskedSettings = {}): MqSet
   });
 }
 
-export const trace = new AsyncLocalStorage<string>();
+/** Ids go on, and nobody makes spans of them. */
+export const tracer: Tracer = passingTracer(systemRng, (_traceId, work) => work());
 
 export interface MqRig extends AsyncDisposable {
   readonly lines: readonly string[];
@@ -62,7 +63,7 @@ export function openMqRig(brokers: string): MqRig {
         tls: null,
         log,
         metrics,
-        trace: { current: () => trace.getStore() ?? null, within: (traceId, work) => trace.run(traceId, work) },
+        tracer,
       };
       return opened.use(await openMq(mqSettingsFor(brokers, about), { ...common, ...deps }));
     },

@@ -6,6 +6,7 @@ import type { SettingsOf } from "../config/components.ts";
 import type { Coord } from "../coord/coord.ts";
 import { openCoord } from "../coord/open-coord.ts";
 import type { Metrics } from "../metrics/metrics.ts";
+import type { Tracer } from "../metrics/tracer.ts";
 import type { Network } from "./kit-network.ts";
 import { limitsOf } from "./live-coord.ts";
 
@@ -15,12 +16,16 @@ export interface CoordDeps {
   readonly rng: Rng;
   readonly log: Log;
   readonly metrics: Metrics;
+  /** Left out: this process makes no traces. */
+  readonly tracer?: Tracer;
 }
 
 /** etcd as the settings of the files say it, at the addresses of COORD_ENDPOINTS where that is set. Connects when first asked. */
 export function coordOf(settings: SettingsOf<"coord">, named: string, deps: CoordDeps): Coord {
-  const { network, clock, rng, log, metrics } = deps;
+  const { network, clock, rng, log, metrics, tracer } = deps;
   const { username, password } = settings;
+  if (settings.enableTracing && tracer === undefined)
+    log.warn({ component: "coord" }, "enableTracing has no effect: this process makes no traces");
   const { addresses, clear } = named === "" ? { addresses: settings.endpoints, clear: false } : addressesOf(named);
   return openCoord({
     endpoints: addresses,
@@ -36,6 +41,7 @@ export function coordOf(settings: SettingsOf<"coord">, named: string, deps: Coor
     clock,
     rng,
     metrics,
+    ...(settings.enableTracing && tracer !== undefined ? { tracer } : {}),
     log: log.module("coord"),
   });
 }

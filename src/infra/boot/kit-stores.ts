@@ -2,7 +2,6 @@ import { InfraError } from "../../lib/infra-error.ts";
 import { seconds } from "../../lib/time.ts";
 import type { Cache } from "../cache/cache.ts";
 import { openCache } from "../cache/open-cache.ts";
-import { logContext, withLogContext } from "../clog/log-context.ts";
 import { openDb } from "../db/open-db.ts";
 import type { Checker } from "../health/health.ts";
 import type { Mq } from "../mq/mq.ts";
@@ -68,13 +67,14 @@ async function openNeeded<T extends Store>(
   return need === "required" ? boot.required(step) : boot.optional(step);
 }
 
-async function cacheOf({ seams, metrics }: About, { config, network, log }: Second): Promise<Cache> {
+async function cacheOf({ seams, metrics, tracing }: About, { config, network, log }: Second): Promise<Cache> {
   const manager = mustHave(config.cache, "cache");
   const settings = manager.current();
   const { addr, tls, username, password } = settings;
   const cache = openCache(settings, {
     ...seams,
     metrics,
+    tracer: tracing.tracer,
     log: log.module("cache"),
     dial: async (signal) =>
       network.connect(
@@ -92,7 +92,7 @@ async function cacheOf({ seams, metrics }: About, { config, network, log }: Seco
 }
 
 async function dbOf(
-  { seams, metrics }: About,
+  { seams, metrics, tracing }: About,
   { config, network, log }: Second,
   signal: AbortSignal,
 ): Promise<NonNullable<Kit["db"]>> {
@@ -105,6 +105,7 @@ async function dbOf(
     rng,
     signal,
     metrics,
+    tracer: tracing.tracer,
     log: log.module("db"),
     tls,
     secret: (reference) => network.secret("db", reference),
@@ -114,7 +115,7 @@ async function dbOf(
   return db;
 }
 
-async function mqOf({ options, seams, metrics }: About, { config, network, log }: Second): Promise<Mq> {
+async function mqOf({ options, seams, metrics, tracing }: About, { config, network, log }: Second): Promise<Mq> {
   const manager = mustHave(config.mq, "mq");
   const settings = manager.current();
   const { clock, rng } = seams;
@@ -124,13 +125,10 @@ async function mqOf({ options, seams, metrics }: About, { config, network, log }
     service: options.service,
     instance: options.instance,
     metrics,
+    tracer: tracing.tracer,
     log: log.module("mq"),
     tls: await network.tls("mq", settings.tls, { address: settings.brokers[0] ?? "", alpn: [] }),
     secret: (reference) => network.secret("mq", reference),
-    trace: {
-      current: () => logContext().trace_id ?? null,
-      within: (trace_id, work) => withLogContext({ trace_id }, work),
-    },
   });
   manager.subscribe({ name: "mq", commit: (next) => void mq.reload(next) });
   return mq;

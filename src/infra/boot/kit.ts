@@ -6,6 +6,7 @@ import type { Coord } from "../coord/coord.ts";
 import type { Db } from "../db/db.ts";
 import type { HealthBoard } from "../health/health.ts";
 import type { OpenedMetrics } from "../metrics/metrics.ts";
+import type { RelayTracer, Tracer } from "../metrics/tracer.ts";
 import type { Mq } from "../mq/mq.ts";
 import type { KitConfig } from "./kit-config.ts";
 import type { Network } from "./kit-network.ts";
@@ -59,6 +60,8 @@ export interface Kit {
   readonly env: Environment;
   readonly log: Log;
   readonly metrics: OpenedMetrics;
+  /** For the service's own work, and for what answers its requests. Makes spans where the metrics settings say so. */
+  readonly tracer: Tracer;
   readonly health: HealthBoard;
   readonly network: Network;
   readonly config: KitConfig;
@@ -77,6 +80,7 @@ export interface About {
   readonly seams: KitSeams;
   readonly relay: RelayLog;
   readonly metrics: OpenedMetrics;
+  readonly tracing: RelayTracer;
   readonly health: HealthBoard;
 }
 

@@ -20,6 +20,7 @@ import {
 import { closeKitConfig, environmentOf, openKitConfig } from "./kit-config.ts";
 import { coordOf } from "./kit-coord.ts";
 import { openNetwork } from "./kit-network.ts";
+import { idsOnly, openCollector } from "./kit-telemetry.ts";
 import { instanceOf, keepRegistered } from "./kit-registration.ts";
 import { openStores } from "./kit-stores.ts";
 import { followCoord } from "./live-coord.ts";
@@ -33,7 +34,7 @@ export function openKit(options: KitOptions, seams: KitSeams): Promise<Started<K
   const relay = relayLog(bootstrap);
   const metrics = openMetrics();
   const health = openHealth({ clock, metrics, log: relay.log.module("health") });
-  const about = { options, seams, relay, metrics, health };
+  const about = { options, seams, relay, metrics, health, tracing: idsOnly(seams.rng) };
   const compose = async (boot: Boot): Promise<Kit> => {
     await boot.required({
       ...PHASE_1,
@@ -43,7 +44,9 @@ export function openKit(options: KitOptions, seams: KitSeams): Promise<Started<K
       close: (log) => log.close(),
     });
     const first = await openFirst(boot, about);
-    const kit = await openStores(boot, about, await openSecond(boot, about, first));
+    const second = await openSecond(boot, about, first);
+    await openCollector(boot, about, second);
+    const kit = await openStores(boot, about, second);
     await openRegistration(boot, about, { kit, port: await openServers(boot, options.servers(kit)) });
     return kit;
   };
@@ -58,7 +61,7 @@ interface OpenedCoord {
 }
 
 /** The environment, the ways out, and coord as the files say it. That etcd does not answer is no reason not to start. */
-async function openFirst(boot: Boot, { options, seams, relay, metrics }: About): Promise<First> {
+async function openFirst(boot: Boot, { options, seams, relay, metrics, tracing }: About): Promise<First> {
   const { clock, rng, env: variables } = seams;
   const { log } = relay;
   return boot.required({
@@ -80,7 +83,7 @@ async function openFirst(boot: Boot, { options, seams, relay, metrics }: About):
       if (named === "none") return { env, network, coord: null };
       const files = { env, service: options.service, files: options.files, snapshots: null };
       await using settings = await openConfig(null, { ...files, clock, rng, log, metrics, component: "coord" });
-      const coord = coordOf(settings.current(), named, { network, clock, rng, log, metrics });
+      const coord = coordOf(settings.current(), named, { network, clock, rng, log, metrics, tracer: tracing.tracer });
       return { env, network, coord: { opened: settings.current(), coord } };
     },
     close: ({ coord }) => coord?.coord.close(),
@@ -90,7 +93,7 @@ async function openFirst(boot: Boot, { options, seams, relay, metrics }: About):
 /** The full configuration, then the log and the numbers as it says. */
 async function openSecond(
   boot: Boot,
-  { options, seams, relay, metrics, health }: About,
+  { options, seams, relay, metrics, health, tracing }: About,
   first: First,
 ): Promise<Second> {
   const { clock, rng, stdout, stderr } = seams;
@@ -142,7 +145,7 @@ async function openSecond(
     },
     close: (it) => it.close(),
   });
-  return { env, network, coord, config, log, metrics, health, shownAt: server.address };
+  return { env, network, coord, config, log, metrics, tracer: tracing.tracer, health, shownAt: server.address };
 }
 
 /** Gives the port of the first that says one. */

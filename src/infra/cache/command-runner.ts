@@ -7,6 +7,7 @@ import { type Millis, millisOf, seconds } from "../../lib/time.ts";
 import type { Log } from "../clog/log.ts";
 import type { CacheSettings } from "../config/cache-settings.ts";
 import type { Metrics } from "../metrics/metrics.ts";
+import type { Tracer } from "../metrics/tracer.ts";
 import { cacheError, isCacheError, isSilence, replyError } from "./cache-failures.ts";
 import type { Answered, RawValue, RedisClient } from "./redis-client.ts";
 import type { RedisPool } from "./redis-pool.ts";
@@ -28,12 +29,13 @@ export interface RunnerDeps {
   readonly rng: Rng;
   readonly metrics: Metrics | null;
   readonly log: Log | null;
+  readonly tracer: Tracer | null;
 }
 
 /** Ten silences in a row are no accident; a second is long against a restart of Redis and short for people. */
 export const BREAKER: BreakerRules = { failures: 10, rest: seconds(1) };
 
-/** Sends commands: connection from the pool, bound, tries with full jitter, breaker, slow log, count. */
+/** Sends commands: connection from the pool, bound, tries with full jitter, breaker, slow log, count, span. */
 export class CommandRunner {
   readonly #deps: RunnerDeps;
   #breaker: Breaker = closedBreaker;
@@ -49,6 +51,13 @@ export class CommandRunner {
 
   /** The reply. @throws InfraError, or the signal's reason */
   async run(call: Call): Promise<RawValue> {
+    const { tracer } = this.#deps;
+    if (tracer === null) return this.#tries(call);
+    const attributes = { "db.system.name": "redis", "db.operation.name": call.name };
+    return tracer.call(`cache ${call.name}`, { kind: "client", attributes }, () => this.#tries(call));
+  }
+
+  async #tries(call: Call): Promise<RawValue> {
     const { clock, rng, settings } = this.#deps;
     const since = clock.monotonic();
     for (let failures = 1; ; failures += 1) {

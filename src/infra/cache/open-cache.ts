@@ -6,6 +6,7 @@ import type { Log } from "../clog/log.ts";
 import type { CacheSettings } from "../config/cache-settings.ts";
 import type { Health } from "../health/health.ts";
 import type { Metrics } from "../metrics/metrics.ts";
+import type { Tracer } from "../metrics/tracer.ts";
 import type { Cache, CacheLock, CacheScript, CacheStats, ScriptDefinition, ScriptValue } from "./cache.ts";
 import { CachedValues } from "./cached-values.ts";
 import { cacheError } from "./cache-failures.ts";
@@ -31,6 +32,8 @@ export interface CacheDeps {
   readonly rng: Rng;
   readonly metrics?: Metrics;
   readonly log?: Log;
+  /** Used where the settings' `enableTracing` says so. */
+  readonly tracer?: Tracer;
 }
 
 /** A whole hash or set in one answer. */
@@ -80,6 +83,7 @@ class RedisCache implements Cache {
     const { clock, rng } = deps;
     const metrics = settings.enableMetrics ? (deps.metrics ?? null) : null;
     const log = deps.log ?? null;
+    const tracer = settings.enableTracing ? (deps.tracer ?? null) : null;
     this.#settings = settings;
     this.#deps = deps;
     this.#names = keyNames(settings.keyPrefix);
@@ -90,7 +94,7 @@ class RedisCache implements Cache {
       limits: settings,
     });
     const now = (): CacheSettings => this.#settings;
-    this.#runner = new CommandRunner({ pool: this.#pool, settings: now, clock, rng, metrics, log });
+    this.#runner = new CommandRunner({ pool: this.#pool, settings: now, clock, rng, metrics, log, tracer });
     this.#sender = openSender({ runner: this.#runner, settings: now, rng });
     this.#layer = new LocalLayer(settings.local);
     const codec = codecOf(now);

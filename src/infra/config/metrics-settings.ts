@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { tls } from "./endpoint-settings.ts";
 import { address, type DeepReadonly, duration, label } from "./setting-fields.ts";
 
 const metricWord = z
@@ -9,12 +10,14 @@ const metricWord = z
 /** What a process measures and where it shows it. */
 export const metricsSettings = z
   .strictObject({
-    serviceName: label.optional().describe("Label of every series; left out, the service's own name."),
+    serviceName: label
+      .optional()
+      .describe("Name in traces and pushed series (service.name); left out, the service's own."),
     enableMetrics: z.boolean().default(true).describe("Whether anything is measured."),
     exporterType: z
       .enum(["prometheus", "otlp"])
       .default("prometheus")
-      .describe("prometheus: shown at listenAddr; otlp: also pushed to otlpEndpoint."),
+      .describe("prometheus: shown at listenAddr; otlp: also pushed to otlpEndpoint, every 15 s and at the end."),
     exporterEndpoint: z
       .string()
       .max(128)
@@ -29,13 +32,28 @@ export const metricsSettings = z
     slowRequestThreshold: duration("1ms", "10m")
       .prefault("200ms")
       .describe("Requests that take longer are logged and counted as slow."),
-    enableTracing: z.boolean().default(false).describe("Whether traces are made."),
+    enableTracing: z
+      .boolean()
+      .default(false)
+      .describe(
+        "Whether traces are made and sent to otlpEndpoint; components add calls where their own enableTracing is true.",
+      ),
     samplerType: z
       .enum(["const", "ratio"])
       .default("const")
-      .describe("const: all traces (samplerRatio 1) or none (0); ratio: that share of them."),
-    samplerRatio: z.number().min(0).max(1).default(1).describe("Share of traces that are kept, from 0 to 1."),
-    otlpEndpoint: address.optional().describe("host:port of the OTLP collector for traces and pushed series."),
+      .describe(
+        "const: all traces (samplerRatio 1) or none (0); ratio: that share. One begun elsewhere is kept as it was there.",
+      ),
+    samplerRatio: z
+      .number()
+      .min(0)
+      .max(1)
+      .default(1)
+      .describe("Share of traces that are kept, from 0 to 1; 0 also ends those begun elsewhere."),
+    otlpEndpoint: address
+      .optional()
+      .describe("host:port of the collector for traces and pushed series (OTLP, protobuf over HTTP)."),
+    otlpTls: tls.prefault({}),
   })
   .refine(({ samplerType, samplerRatio }) => samplerType === "ratio" || samplerRatio === 0 || samplerRatio === 1, {
     error: "is a share although samplerType is const",

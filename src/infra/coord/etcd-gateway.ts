@@ -8,6 +8,7 @@ import type { Clock, Rng } from "../../lib/seams.ts";
 import { type Millis, millisOf, seconds } from "../../lib/time.ts";
 import type { Connection } from "../egress/connect.ts";
 import type { Metrics } from "../metrics/metrics.ts";
+import type { Tracer } from "../metrics/tracer.ts";
 import type { CallLimits } from "./coord.ts";
 import { codeOfStatus, coordError, isCoordError } from "./etcd-failures.ts";
 import { numberOf, objectOf } from "./etcd-wire.ts";
@@ -30,6 +31,8 @@ export interface GatewayDeps extends CallLimits {
   readonly clock: Clock;
   readonly rng: Rng;
   readonly metrics?: Metrics;
+  /** Makes each call a span of the present trace; left out, none is. */
+  readonly tracer?: Tracer;
 }
 
 export interface CallOptions {
@@ -66,7 +69,14 @@ export class Gateway {
   }
 
   /** One request, one answer. @throws InfraError, or the signal's reason. */
-  async call(
+  async call(path: string, body: JsonObject, options: CallOptions): Promise<JsonObject> {
+    const { tracer } = this.#deps;
+    if (tracer === undefined) return this.#call(path, body, options);
+    const attributes = { "db.system.name": "etcd", "db.operation.name": path };
+    return tracer.call(`coord ${path}`, { kind: "client", attributes }, () => this.#call(path, body, options));
+  }
+
+  async #call(
     path: string,
     body: JsonObject,
     { repeatable, signal = this.#closed.signal, hasty = false }: CallOptions,

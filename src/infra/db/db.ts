@@ -11,6 +11,7 @@ import type { Connection } from "../egress/connect.ts";
 import type { TlsMaterial } from "../egress/tls.ts";
 import type { Health } from "../health/health.ts";
 import type { Metrics } from "../metrics/metrics.ts";
+import type { Tracer } from "../metrics/tracer.ts";
 
 /** Typed statements. `sql` of `./sql.ts` writes what they cannot say. */
 export type Queries<Tables> = Kysely<Tables>;
@@ -28,6 +29,8 @@ export interface DbDeps {
   readonly tls: TlsMaterial | null;
   readonly log?: Log;
   readonly metrics?: Metrics;
+  /** Used where the settings' `enableTracing` says so. */
+  readonly tracer?: Tracer;
   /** Gives the start up. */
   readonly signal?: AbortSignal;
 }

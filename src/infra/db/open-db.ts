@@ -16,6 +16,7 @@ import { type PoolLimits, SessionPool } from "./session-pool.ts";
 import type { Session } from "./session.ts";
 import { openRunner, type RunStatement } from "./statement-runner.ts";
 import { tableNames, type TableNames } from "./table-names.ts";
+import { traced } from "./traced-statements.ts";
 
 /**
  * Opens the database, makes it where it is absent, and has spoken with it when this resolves.
@@ -66,6 +67,7 @@ class OpenDb<Tables> implements Db<Tables> {
     this.#deps = deps;
     this.#names = tableNames(settings);
     const { clock, log, metrics } = deps;
+    const tracer = settings.enableTracing ? deps.tracer : undefined;
     this.#pool = new SessionPool({
       clock,
       limits: poolLimits(settings),
@@ -73,7 +75,11 @@ class OpenDb<Tables> implements Db<Tables> {
       onRefused: (error) => metrics?.infraFailed(error),
     });
     metrics?.onScrape(() => this.#show(metrics));
-    this.#run = openRunner({ clock, log, metrics, limits: () => this.#settings, closed: this.#closed.signal });
+    this.#run = traced(
+      openRunner({ clock, log, metrics, limits: () => this.#settings, closed: this.#closed.signal }),
+      settings.driver,
+      tracer,
+    );
     this.queries = new Kysely<Tables>({ dialect: poolDialect(settings.driver, { pool: this.#pool, run: this.#run }) });
   }
 

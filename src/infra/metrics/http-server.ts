@@ -3,7 +3,8 @@ import type { Clock, Rng } from "../../lib/seams.ts";
 import { type Millis, millisOf } from "../../lib/time.ts";
 import type { Log } from "../clog/log.ts";
 import type { Metrics } from "./metrics.ts";
-import { newTrace, parseTrace, type TraceContext } from "./trace-context.ts";
+import type { TraceContext } from "./trace-context.ts";
+import { type OpenSpan, passingTracer, type Tracer } from "./tracer.ts";
 
 export interface RequestIds {
   readonly trace: TraceContext;
@@ -25,6 +26,8 @@ export interface HttpServerDeps {
   readonly routeOf: (request: IncomingMessage) => string | null;
   /** Asked at each request, so that it can change. */
   readonly slow: () => Millis;
+  /** Makes each request a span; left out, the ids go on all the same. */
+  readonly tracer?: Tracer;
 }
 
 /** As RFC 9110 and PATCH of RFC 5789 name them; anything else would be a label that callers choose. */
@@ -33,46 +36,53 @@ const PLAIN_ID = /^[\w.-]{1,64}$/;
 
 /** Counts, times and traces what the handler answers; requests that take long are logged. */
 export function measured(handler: RequestHandler, deps: HttpServerDeps): RequestListener {
-  const { metrics, clock, rng, within } = deps;
+  const { metrics, clock, rng, within, tracer = passingTracer(rng, (_traceId, work) => work()) } = deps;
   let inFlight = 0;
   const show = (change: 1 | -1): void => metrics.set("infra_http_in_flight", {}, (inFlight += change));
   show(1);
   show(-1);
   return (request, response) => {
     const since = clock.monotonic();
-    const ids = idsOf(request, rng);
+    const span = tracer.open(nameOf(request, deps), { kind: "server", from: traceparentOf(request) });
+    const ids = { trace: span.context, requestId: requestIdOf(request, rng) };
     const context = { trace_id: ids.trace.traceId, request_id: ids.requestId };
     show(1);
     // `close` comes once, after the answer or the caller's end, whichever is first.
     response.once("close", () => {
       show(-1);
-      within(context, () => measure(request, response, { deps, took: millisOf(clock.monotonic() - since) }));
+      within(context, () => measure(request, response, { deps, span, took: millisOf(clock.monotonic() - since) }));
     });
     response.setHeader("x-request-id", ids.requestId);
-    within(context, () => handler(request, response, ids));
+    within(context, () => tracer.within(span, () => handler(request, response, ids)));
   };
 }
 
 function measure(
   request: IncomingMessage,
   response: ServerResponse,
-  { deps, took }: { readonly deps: HttpServerDeps; readonly took: Millis },
+  { deps, span, took }: { readonly deps: HttpServerDeps; readonly span: OpenSpan; readonly took: Millis },
 ): void {
   const { metrics, log, routeOf, slow } = deps;
-  const method = METHODS.has(request.method ?? "") ? (request.method ?? "") : "other";
+  const method = methodOf(request);
   const route = routeOf(request) ?? "none";
   // nginx' word for a caller who left before the answer.
   const code = response.writableFinished ? String(response.statusCode) : "499";
   metrics.count("infra_http_requests_total", { method, route, code });
   metrics.observe("infra_http_request_duration_seconds", { method, route }, took / 1000);
+  span.set({ "http.request.method": method, "http.route": route, "http.response.status_code": Number(code) });
+  span.end(code === "499" || code >= "500" ? code : null);
   if (took < slow()) return;
   metrics.count("infra_slow_total", { component: "http" });
   log.warn({ method, route, code, millis: Math.round(took) }, "slow request");
 }
 
-function idsOf({ headers }: IncomingMessage, rng: Rng): RequestIds {
-  const { traceparent, "x-request-id": given } = headers;
-  const parent = typeof traceparent === "string" ? parseTrace(traceparent) : null;
-  const requestId = typeof given === "string" && PLAIN_ID.test(given) ? given : rng.id();
-  return { trace: newTrace(rng, parent), requestId };
+const methodOf = ({ method = "" }: IncomingMessage): string => (METHODS.has(method) ? method : "other");
+const nameOf = (request: IncomingMessage, { routeOf }: HttpServerDeps): string =>
+  `${methodOf(request)} ${routeOf(request) ?? "none"}`;
+
+const traceparentOf = ({ headers: { traceparent } }: IncomingMessage): string | null =>
+  typeof traceparent === "string" ? traceparent : null;
+
+function requestIdOf({ headers: { "x-request-id": given } }: IncomingMessage, rng: Rng): string {
+  return typeof given === "string" && PLAIN_ID.test(given) ? given : rng.id();
 }

@@ -63,4 +63,37 @@ export const KIT_METRICS = {
     buckets: REQUEST,
     help: "Time from a request made over HTTP to its answer.",
   },
+  infra_grpc_requests_total: {
+    kind: "counter",
+    labels: ["method", "code"],
+    help: "Calls that a gRPC server answered, by full name of the method and status.",
+  },
+  infra_grpc_request_duration_seconds: {
+    kind: "histogram",
+    labels: ["method"],
+    buckets: REQUEST,
+    help: "Time from the call to its status.",
+  },
+  infra_grpc_in_flight: { kind: "gauge", labels: [], help: "Calls that a gRPC server is answering." },
+  infra_grpc_client_requests_total: {
+    kind: "counter",
+    labels: ["component", "method", "code"],
+    help: "Calls made over gRPC by their status.",
+  },
+  infra_grpc_client_duration_seconds: {
+    kind: "histogram",
+    labels: ["component", "method"],
+    buckets: REQUEST,
+    help: "Time from a call made over gRPC to its status.",
+  },
+  infra_grpc_client_in_flight: {
+    kind: "gauge",
+    labels: ["component"],
+    help: "Calls made over gRPC that wait for their status.",
+  },
+  infra_otlp_items_total: {
+    kind: "counter",
+    labels: ["signal", "result"],
+    help: "Spans and points for the collector: sent, or lost in the queue, refused, unreached.",
+  },
 } as const;

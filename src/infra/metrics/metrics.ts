@@ -9,7 +9,7 @@ import {
   METRICS,
 } from "./metric-table.ts";
 import { type Declared, declaredOf, fullName, type MetricTable, type Names } from "./own-metrics.ts";
-import { Series } from "./series.ts";
+import { type Family, Series } from "./series.ts";
 
 export interface Metrics {
   count<N extends CounterName>(name: N, labels: Labels<N>, by?: number): void;
@@ -26,6 +26,8 @@ export interface Metrics {
 }
 
 export interface OpenedMetrics extends Metrics {
+  /** Every series as it stands, read as for a scrape. */
+  families(): Promise<readonly Family[]>;
   /** A service's own metrics, declared in one table, shown with the others and under the same bound. @throws Error for a name that is taken or none */
   declare<T extends MetricTable>(table: T, names: Names): Declared<T>;
 }
@@ -81,6 +83,10 @@ export function openMetrics({ values = {} }: MetricsOptions = {}): OpenedMetrics
     text: async () => {
       for (const fill of fills) fill();
       return series.text();
+    },
+    families: async () => {
+      for (const fill of fills) fill();
+      return series.families();
     },
     onScrape: (fill) => void fills.push(fill),
   };

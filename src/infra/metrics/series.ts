@@ -12,6 +12,22 @@ const NAME = /^[a-z][a-z0-9_]{0,127}$/;
 const KEPT = 1;
 
 type LabelSet = Readonly<Record<string, string>>;
+
+export interface Point {
+  readonly labels: LabelSet;
+  readonly value: number;
+}
+export interface HistogramPoint {
+  readonly labels: LabelSet;
+  /** Observations in each bucket, and one more for those beyond the last. */
+  readonly counts: readonly number[];
+  readonly sum: number;
+}
+/** One metric and all its series, as they stand. */
+export type Family = { readonly name: string; readonly help: string } & (
+  | { readonly kind: "counter" | "gauge"; readonly points: readonly Point[] }
+  | { readonly kind: "histogram"; readonly buckets: readonly number[]; readonly points: readonly HistogramPoint[] }
+);
 type ClosedSets = Readonly<Record<string, readonly string[] | undefined>>;
 
 /** Declared metrics and their series, bounded in number. */
@@ -56,6 +72,15 @@ export class Series {
     return this.#registry.metrics();
   }
 
+  /** Metrics that have no series yet are left out. */
+  async families(): Promise<readonly Family[]> {
+    const shown = await this.#registry.getMetricsAsJSON();
+    return shown.flatMap(({ name, help, values }) => {
+      const metric = this.#metrics.get(name)?.metric;
+      return metric === undefined || values.length === 0 ? [] : [familyOf({ name, help }, metric, values)];
+    });
+  }
+
   /** Labels as they may be used; null where they would exceed the bound on series. */
   #admit(name: string, metric: Metric, labels: LabelSet): LabelSet | null {
     const admitted = Object.fromEntries(
@@ -80,6 +105,38 @@ export class Series {
     return value;
   }
 }
+
+interface Shown {
+  readonly metricName?: string;
+  readonly labels: Partial<Readonly<Record<string, string | number>>>;
+  readonly value: number;
+}
+
+function familyOf(about: Pick<Family, "name" | "help">, metric: Metric, values: readonly Shown[]): Family {
+  if (metric.kind === "histogram")
+    return { ...about, kind: "histogram", buckets: metric.buckets, points: histogramsOf(about.name, metric, values) };
+  const points = values.map(({ labels, value }) => ({ labels: textsOf(labels), value }));
+  return { ...about, kind: metric.kind, points };
+}
+
+/** The registry shows each bucket with all smaller ones in it. */
+function histogramsOf(
+  name: string,
+  { buckets }: Extract<Metric, { kind: "histogram" }>,
+  values: readonly Shown[],
+): readonly HistogramPoint[] {
+  const series = Map.groupBy(values, ({ labels: { le: _bucket, ...labels } }) => JSON.stringify(labels));
+  return [...series.values()].map((parts) => {
+    const upTo = new Map(parts.map(({ labels, value }) => [labels["le"], value]));
+    const partOf = (suffix: string): Shown | undefined => parts.find(({ metricName }) => metricName === name + suffix);
+    const all = [...buckets.map((bound) => upTo.get(bound) ?? 0), partOf("_count")?.value ?? 0];
+    const counts = all.map((count, i) => count - (all[i - 1] ?? 0));
+    return { labels: textsOf(partOf("_sum")?.labels ?? {}), counts, sum: partOf("_sum")?.value ?? 0 };
+  });
+}
+
+const textsOf = (labels: Shown["labels"]): LabelSet =>
+  Object.fromEntries(Object.entries(labels).map(([name, value]) => [name, String(value)]));
 
 type Instrument = (labels: Readonly<Record<string, string>>, value: number) => void;
 

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from "node:async_hooks";
 import type { Rng } from "../../lib/seams.ts";
 
 /** W3C Trace Context, level 1: what one process tells the next. */
@@ -27,8 +28,17 @@ export function newTrace(rng: Rng, parent: TraceContext | null): TraceContext {
   return parent === null ? { traceId: hex(rng, 32), spanId, sampled: true } : { ...parent, spanId };
 }
 
+/** Bound to the call chain, hence safe to share: two works never see each other's. */
+const present = new AsyncLocalStorage<TraceContext>();
+
+/** The piece of work that is being done; null outside of any trace. */
+export const presentTrace = (): TraceContext | null => present.getStore() ?? null;
+
+/** Runs `work` as a piece of that trace, also after an await. */
+export const withTrace = <T>(context: TraceContext, work: () => T): T => present.run(context, work);
+
 /** Hex digits, not all zeroes. */
-function hex(rng: Rng, digits: number): string {
+export function hex(rng: Rng, digits: number): string {
   let text = "";
   while (text.length < digits)
     text += Math.floor(rng.float() * 0x1_0000_0000)

@@ -2,8 +2,9 @@ import { backoffAfter, type Backoff } from "../../lib/backoff.ts";
 import { InfraError } from "../../lib/infra-error.ts";
 import { millisOf, seconds } from "../../lib/time.ts";
 import type { MqSettings } from "../config/mq-settings.ts";
+import type { SpanAbout } from "../metrics/tracer.ts";
 import { deadLetterOf, type RawMessage, type Verdict, verdictOf } from "./dead-letter.ts";
-import { TRACE_HEADER, type Handle, type MqDeps, type Topic } from "./mq.ts";
+import { aboutTopic, TRACE_HEADER, type Handle, type MqDeps, type Topic } from "./mq.ts";
 import { mqErrorOf } from "./mq-failures.ts";
 import type { Sender } from "./sender.ts";
 
@@ -45,11 +46,12 @@ async function handled<T>(message: RawMessage, over: AbortSignal, about: WorkDep
   } catch {
     return { code: "Undecodable", message: `the bytes are no ${topic.codec.name} of this topic`, attempts: 0 };
   }
-  const traceId = message.headers[TRACE_HEADER];
   for (let attempt = 1; ; attempt += 1) {
     const once = (): Promise<void> => handle({ ...message, value, attempt }, over);
     try {
-      await (traceId === undefined || deps.trace === undefined ? once() : deps.trace.within(traceId, once));
+      await (deps.tracer === undefined
+        ? once()
+        : deps.tracer.span(`mq handle ${topic.name}`, spanOf(message, attempt), once));
       return null;
     } catch (error) {
       const { maxRetries, retryBackoff } = settings();
@@ -62,6 +64,13 @@ async function handled<T>(message: RawMessage, over: AbortSignal, about: WorkDep
     }
   }
 }
+
+/** Each try of its own, in the trace of whoever sent the message. */
+const spanOf = ({ topic, partition, headers }: RawMessage, attempt: number): SpanAbout => ({
+  kind: "consumer",
+  attributes: { ...aboutTopic(topic), "messaging.destination.partition.id": String(partition), attempt },
+  from: headers[TRACE_HEADER] ?? null,
+});
 
 interface Judged {
   readonly verdict: Verdict;

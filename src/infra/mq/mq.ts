@@ -9,6 +9,7 @@ import type { SecretReference } from "../config/setting-fields.ts";
 import type { TlsMaterial } from "../egress/tls.ts";
 import type { Health } from "../health/health.ts";
 import type { Metrics } from "../metrics/metrics.ts";
+import type { Tracer } from "../metrics/tracer.ts";
 
 /** How the values of a topic are written. */
 export interface Codec<T> {
@@ -87,14 +88,11 @@ export interface TopicsAdmin {
   delete(names: readonly string[]): Promise<void>;
 }
 
-/** Which header carries the id of the trace. */
-export const TRACE_HEADER = "trace-id";
+/** Which header carries the trace (W3C Trace Context). */
+export const TRACE_HEADER = "traceparent";
 
-/** Carries the id of the present trace over the broker. */
-export interface Trace {
-  current(): string | null;
-  within<T>(traceId: string, work: () => Promise<T>): Promise<T>;
-}
+/** What a span says of a topic, in the words of OpenTelemetry's semantic conventions. */
+export const aboutTopic = (name: string) => ({ "messaging.system": "kafka", "messaging.destination.name": name });
 
 export interface MqDeps {
   readonly clock: Clock;
@@ -109,7 +107,7 @@ export interface MqDeps {
   readonly log?: Log;
   readonly metrics?: Metrics;
   /** Used where the settings' `enableTracing` says so. */
-  readonly trace?: Trace;
+  readonly tracer?: Tracer;
 }
 
 /** Every call rejects with InfraError only and is bounded by the settings. */

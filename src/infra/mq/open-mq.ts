@@ -6,7 +6,9 @@ import type { Health } from "../health/health.ts";
 import { deadLetterTopic } from "./dead-letter.ts";
 import { commonOptions, ListedAdmin, listedIn } from "./kafka-clients.ts";
 import {
+  aboutTopic,
   type Handle,
+  type Headers,
   type Mq,
   type MqDeps,
   type NewTopic,
@@ -51,8 +53,8 @@ class OpenMq implements Mq {
   #settings: MqSettings;
   #closing: Promise<void> | null = null;
 
-  constructor(settings: MqSettings, { trace, ...others }: MqDeps) {
-    const deps = settings.enableTracing && trace !== undefined ? { ...others, trace } : others;
+  constructor(settings: MqSettings, { tracer, ...others }: MqDeps) {
+    const deps = settings.enableTracing && tracer !== undefined ? { ...others, tracer } : others;
     this.#settings = settings;
     this.#deps = deps;
     this.#sender = new Sender(settings, deps);
@@ -74,10 +76,18 @@ class OpenMq implements Mq {
     return name;
   }
 
-  async send<T>({ name, codec }: Topic<T>, messages: readonly Outgoing<T>[]): Promise<void> {
+  async send<T>(topic: Topic<T>, messages: readonly Outgoing<T>[]): Promise<void> {
     this.#mustBeOpen();
-    const traceId = this.#deps.trace?.current() ?? null;
-    const common = traceId === null ? {} : { [TRACE_HEADER]: traceId };
+    const { tracer } = this.#deps;
+    if (tracer === undefined) return this.#send(topic, messages, {});
+    const attributes = { ...aboutTopic(topic.name), "messaging.batch.message_count": messages.length };
+    return tracer.call(`mq send ${topic.name}`, { kind: "producer", attributes }, () => {
+      const header = tracer.header();
+      return this.#send(topic, messages, header === null ? {} : { [TRACE_HEADER]: header });
+    });
+  }
+
+  async #send<T>({ name, codec }: Topic<T>, messages: readonly Outgoing<T>[], common: Headers): Promise<void> {
     const records = messages.map(({ key, value, headers = {} }) => {
       try {
         const bytes = codec.encode(value);

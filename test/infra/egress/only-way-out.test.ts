@@ -8,6 +8,7 @@ const ALLOWED: Readonly<Record<string, string>> = {
   "src/infra/egress/resolve.ts": "the guard's resolver",
   "src/infra/egress/http-lanes.ts": "HTTP over sockets that the guard opened",
   "src/infra/coord/etcd-gateway.ts": "etcd over sockets that it is handed",
+  "src/infra/metrics/otlp-sender.ts": "undici over the guard's sockets",
   "src/infra/cache/redis-client.ts": "Redis over sockets that the guard opened",
   "src/kube/transport.ts": "the API server, over sockets that it is handed",
   "src/cli/config/dial.ts": "a tool that people point at their own etcd",

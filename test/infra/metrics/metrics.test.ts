@@ -48,6 +48,7 @@ describe("the table", () => {
         "result",
         "route",
         "rule",
+        "signal",
         "state",
         "to",
         "topic",
