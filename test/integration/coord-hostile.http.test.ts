@@ -1,7 +1,7 @@
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { describe, expect, test } from "vitest";
-import { seconds } from "../../src/lib/time.ts";
+import { millisOf, seconds } from "../../src/lib/time.ts";
 import { coordAt } from "../support/coord-rig.ts";
 
 // What stands where etcd should stand, and answers what etcd would not.
@@ -138,4 +138,14 @@ describe("what is more than anybody meant to hold", () => {
     });
     expect(etcd.asked.filter((path) => path === "/v3/kv/txn")).toHaveLength(1024);
   });
+});
+
+test("[R120] other bounds hold from the next call on", async () => {
+  await using etcd = await openImpostor(refused(14, "etcdserver: no leader"));
+  await using coord = coordAt({ endpoints: [etcd.address], retries: 1 });
+  await expect(coord.centre.get("/a")).rejects.toMatchObject({ code: "Unavailable" });
+  expect(etcd.asked).toHaveLength(2);
+  coord.limit({ timeout: seconds(5), retry: { maxRetries: 4, initial: millisOf(1), factor: 1, max: millisOf(1) } });
+  await expect(coord.centre.get("/a")).rejects.toMatchObject({ code: "Unavailable" });
+  expect(etcd.asked).toHaveLength(7);
 });

@@ -32,7 +32,7 @@ export const limitsOf = ({ timeout, retry }: Settings): CallLimits => ({
 });
 
 /** `inForce`: what the process was started with. */
-export function liveCoord(coord: Coord, inForce: Settings, clock: Clock): LiveCoord {
+export function liveCoord(coord: Pick<Coord, "check" | "limit">, inForce: Settings, clock: Clock): LiveCoord {
   let present = inForce;
   let restart: readonly string[] = [];
   let last: { readonly at: Millis; readonly health: Health } | null = null;
