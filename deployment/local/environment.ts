@@ -6,6 +6,7 @@ import { join, resolve } from "node:path";
 
 import { connectServers, openControl } from "./control.ts";
 import { freeSpace } from "./cache.ts";
+import type { Identity } from "./extra.ts";
 import type { Extra } from "./extras.ts";
 import { formatEnv, parseEnv } from "./env-file.ts";
 import { openMachine, type Print } from "./machine.ts";
@@ -22,6 +23,8 @@ export interface EnvironmentOptions {
   readonly with: readonly Extra[];
   /** Whether the API server logs every write and every request of the operator; it costs it CPU. */
   readonly audit?: boolean;
+  /** What Redis, MariaDB and Kafka show of themselves where they are to speak TLS. */
+  readonly identity?: Identity;
   /** false: no control plane of its own. */
   readonly controlPlane?: boolean;
   readonly print: Print;

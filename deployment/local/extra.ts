@@ -1,6 +1,13 @@
 import type { Machine } from "./machine.ts";
 import type { ServerSpec } from "./server.ts";
 
+/** PEM files of what a server shows of itself. */
+export interface Identity {
+  readonly ca: string;
+  readonly cert: string;
+  readonly key: string;
+}
+
 /** Where an extra server may put itself. */
 export interface Place {
   readonly stateDir: string;
@@ -8,6 +15,8 @@ export interface Place {
   readonly env: Readonly<Record<string, string>>;
   /** A port that stays the environment's. */
   readonly port: () => Promise<number>;
+  /** Redis, MariaDB and Kafka also listen with TLS; MariaDB takes nobody without. */
+  readonly identity?: Identity;
 }
 
 export interface Prepared {

@@ -1,4 +1,4 @@
-import { randomBytes } from "node:crypto";
+import { pbkdf2Sync, randomBytes } from "node:crypto";
 import { readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 
@@ -6,7 +6,7 @@ import { hexDigest } from "../../src/lib/digest.ts";
 import { minutes, seconds } from "../../src/lib/time.ts";
 import { cached } from "./cache.ts";
 import { onPath, run } from "./command.ts";
-import type { ExtraServer, Place } from "./extra.ts";
+import type { ExtraServer, Identity, Place } from "./extra.ts";
 import type { Machine } from "./machine.ts";
 import { makePrivateFolder, writePrivate } from "./private-file.ts";
 import { answersKafka } from "./probe.ts";
@@ -69,14 +69,52 @@ const onJvm = ({ libraries }: Kafka, { stateDir }: Place, args: readonly string[
   ...args,
 ];
 
+interface Settings {
+  readonly dataDir: string;
+  readonly port: number;
+  readonly controller: number;
+  /** A further listener with TLS and SCRAM. */
+  readonly secured: Secured | null;
+}
+interface Secured {
+  readonly port: number;
+  /** Key and certificate in one file. */
+  readonly keystore: string;
+  readonly username: string;
+  readonly password: string;
+}
+
+const listenersOf = ({ port, secured }: Settings): readonly string[] => [
+  `PLAINTEXT://127.0.0.1:${port}`,
+  ...(secured === null ? [] : [`SECURED://127.0.0.1:${secured.port}`]),
+];
+
+const securedLines = ({ keystore }: Secured): readonly string[] => [
+  "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURED:SASL_SSL",
+  "sasl.enabled.mechanisms=SCRAM-SHA-512",
+  "listener.name.secured.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;",
+  "listener.name.secured.ssl.keystore.type=PEM",
+  `listener.name.secured.ssl.keystore.location=${keystore}`,
+];
+
+/** The user as the store is made with it: salted (RFC 5802), so that the password itself is never an argument (SEC-49). */
+function scramOf({ username, password }: Secured): string {
+  const salt = randomBytes(16);
+  const salted = pbkdf2Sync(password, salt, SCRAM_ROUNDS, 64, "sha512").toString("base64");
+  return `SCRAM-SHA-512=[name=${username},iterations=${SCRAM_ROUNDS},salt="${salt.toString("base64")}",saltedpassword="${salted}"]`;
+}
+/** Kafka's least. */
+const SCRAM_ROUNDS = 4096;
+
 /** One node that is broker and controller (KRaft). Everything is kept once, and nothing waits for others to come. */
-const properties = (about: { readonly dataDir: string; readonly port: number; readonly controller: number }): string =>
+const properties = (about: Settings): string =>
   [
     "process.roles=broker,controller",
     "node.id=1",
-    `listeners=PLAINTEXT://127.0.0.1:${about.port},CONTROLLER://127.0.0.1:${about.controller}`,
-    `advertised.listeners=PLAINTEXT://127.0.0.1:${about.port}`,
+    `listeners=${[...listenersOf(about), `CONTROLLER://127.0.0.1:${about.controller}`].join(",")}`,
+    `advertised.listeners=${listenersOf(about).join(",")}`,
     "controller.listener.names=CONTROLLER",
+    ...(about.secured === null ? [] : securedLines(about.secured)),
     `controller.quorum.voters=1@127.0.0.1:${about.controller}`,
     `log.dirs=${about.dataDir}`,
     "auto.create.topics.enable=false",
@@ -104,8 +142,10 @@ export const kafka: ExtraServer = {
       }
       return { spec: null, env: { KAFKA_BROKERS: named } };
     }
-    const spec = await kafkaSpec(await binary(machine), place, machine);
-    return { spec, env: { KAFKA_BROKERS: spec.address } };
+    const secured = place.identity === undefined ? null : await securedOf(place.identity, place, machine);
+    const spec = await kafkaSpec(await binary(machine), { ...place, secured }, machine);
+    const access = secured === null ? {} : accessOf(secured);
+    return { spec, env: { KAFKA_BROKERS: spec.address, ...access } };
   },
 };
 
@@ -114,12 +154,26 @@ const endpointOf = (address: string): { readonly host: string; readonly port: nu
   return { host: address.slice(0, at), port: Number(address.slice(at + 1)) };
 };
 
-async function kafkaSpec(kafka: Kafka, place: Place, machine: Machine): Promise<ServerSpec> {
-  const { stateDir, env } = place;
+const accessOf = ({ port, username, password }: Secured): Readonly<Record<string, string>> => ({
+  KAFKA_TLS_BROKERS: `127.0.0.1:${port}`,
+  KAFKA_USERNAME: username,
+  KAFKA_PASSWORD: password,
+});
+
+async function securedOf({ cert, key }: Identity, { stateDir, port }: Place, { rng }: Machine): Promise<Secured> {
+  const keystore = join(stateDir, "secrets", "kafka.pem");
+  await writePrivate(keystore, `${await readFile(key, "utf8")}${await readFile(cert, "utf8")}`);
+  return { port: await port(), keystore, username: "turnout", password: rng.id() + rng.id() };
+}
+
+type KafkaPlace = Place & { readonly secured: Secured | null };
+
+async function kafkaSpec(kafka: Kafka, place: KafkaPlace, machine: Machine): Promise<ServerSpec> {
+  const { stateDir, env, secured } = place;
   const [port, controller] = [await place.port(), await place.port()];
   const dataDir = join(stateDir, "data", "kafka");
   const settings = join(stateDir, "kafka.properties");
-  await writePrivate(settings, properties({ dataDir, port, controller }));
+  await writePrivate(settings, properties({ dataDir, port, controller, secured }));
   await makePrivateFolder(dataDir);
   const isFormatted = await stat(join(dataDir, "meta.properties")).then(
     () => true,
@@ -127,7 +181,8 @@ async function kafkaSpec(kafka: Kafka, place: Place, machine: Machine): Promise<
   );
   if (!isFormatted) {
     const cluster = clusterId(randomBytes(16));
-    const args = ["kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--config", settings];
+    const users = secured === null ? [] : ["--add-scram", scramOf(secured)];
+    const args = ["kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--config", settings, ...users];
     const format = { file: kafka.java, args: onJvm(kafka, place, args), env, timeout: minutes(2) };
     const { code, output } = await run(format, machine);
     if (code !== 0) throw PROBLEM.commandFailed({ command: "StorageTool format", output });

@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { minutes, seconds } from "../../src/lib/time.ts";
 import { onPath, run } from "./command.ts";
 import { librariesOf, unpackedDebian, type Unpacked } from "./debian-package.ts";
-import type { ExtraServer, Place, Prepared } from "./extra.ts";
+import type { ExtraServer, Identity, Place, Prepared } from "./extra.ts";
 import { accountsOf, applyAccounts, createAccounts, type Accounts } from "./mariadb-accounts.ts";
 import type { Machine } from "./machine.ts";
 import { makePrivateFolder, writePrivate } from "./private-file.ts";
@@ -71,6 +71,7 @@ async function prepareOwn(server: Unpacked, place: Place, machine: Machine): Pro
         `--init-file=${await writeAccounts(accounts, stateDir)}`,
         "--innodb-buffer-pool-size=64M",
         "--max-connections=200",
+        ...securedArgs(place.identity),
       ],
       env,
       logFile: join(stateDir, "logs", "mariadb.log"),
@@ -84,6 +85,16 @@ async function prepareOwn(server: Unpacked, place: Place, machine: Machine): Pro
     },
   };
 }
+
+const securedArgs = (identity: Identity | undefined): readonly string[] =>
+  identity === undefined
+    ? []
+    : [
+        "--require-secure-transport=ON",
+        `--ssl-ca=${identity.ca}`,
+        `--ssl-cert=${identity.cert}`,
+        `--ssl-key=${identity.key}`,
+      ];
 
 async function writeAccounts({ statements }: Accounts, stateDir: string): Promise<string> {
   const file = join(stateDir, "secrets", "mariadb.sql");

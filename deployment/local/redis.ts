@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { seconds } from "../../src/lib/time.ts";
 import { onPath, run } from "./command.ts";
 import { librariesOf, unpackedDebian, type Unpacked } from "./debian-package.ts";
-import type { ExtraServer } from "./extra.ts";
+import type { ExtraServer, Identity } from "./extra.ts";
 import type { Machine } from "./machine.ts";
 import { makePrivateFolder, writePrivate } from "./private-file.ts";
 import { PROBLEM } from "./problem.ts";
@@ -28,13 +28,16 @@ export async function redisBinary(machine: Machine): Promise<Unpacked> {
 
 export const redis: ExtraServer = {
   fetch: redisBinary,
-  async prepare({ stateDir, env, port }, machine) {
+  async prepare({ stateDir, env, port, identity }, machine) {
     const named = await namedRedis(machine);
     if (named !== null) return { spec: null, env: await redisEnv(stateDir, named) };
     const number = await port();
     const password = machine.rng.id() + machine.rng.id();
-    const spec = await redisSpec({ stateDir, binary: await redisBinary(machine), port: number, password, env });
-    return { spec, env: await redisEnv(stateDir, { address: spec.address, password }) };
+    const secured = identity === undefined ? null : { identity, port: await port() };
+    const binary = await redisBinary(machine);
+    const spec = await redisSpec({ stateDir, binary, port: number, password, env, secured });
+    const address = secured === null ? {} : { REDIS_TLS_ADDRESS: `127.0.0.1:${secured.port}` };
+    return { spec, env: { ...(await redisEnv(stateDir, { address: spec.address, password })), ...address } };
   },
 };
 
@@ -73,10 +76,24 @@ interface RedisLayout {
   readonly port: number;
   readonly password: string;
   readonly env: Readonly<Record<string, string>>;
+  /** A further port, with TLS. */
+  readonly secured: Secured | null;
+}
+interface Secured {
+  readonly identity: Identity;
+  readonly port: number;
 }
 
+const securedLines = ({ identity: { ca, cert, key }, port }: Secured): readonly string[] => [
+  `tls-port ${port}`,
+  `tls-cert-file ${JSON.stringify(cert)}`,
+  `tls-key-file ${JSON.stringify(key)}`,
+  `tls-ca-cert-file ${JSON.stringify(ca)}`,
+  "tls-auth-clients no",
+];
+
 /** Writes its settings, the password among them: none is ever an argument (SEC-49). */
-async function redisSpec({ stateDir, binary, port, password, env }: RedisLayout): Promise<ServerSpec> {
+async function redisSpec({ stateDir, binary, port, password, env, secured }: RedisLayout): Promise<ServerSpec> {
   const dataDir = join(stateDir, "data", "redis");
   await makePrivateFolder(dataDir);
   const settings = join(stateDir, "secrets", "redis.conf");
@@ -93,6 +110,7 @@ async function redisSpec({ stateDir, binary, port, password, env }: RedisLayout)
     'save ""',
     // A new title would overwrite the variables by which a test run finds what it left behind.
     "set-proc-title no",
+    ...(secured === null ? [] : securedLines(secured)),
   ];
   await writePrivate(settings, `${lines.join("\n")}\n`);
   return {

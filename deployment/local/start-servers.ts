@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { applyAs } from "./apply.ts";
 import { controlPlaneBinaries } from "./control-plane.ts";
 import { freeSpace } from "./cache.ts";
-import type { Place } from "./extra.ts";
+import type { Identity, Place } from "./extra.ts";
 import { type Extra, EXTRA_SERVERS } from "./extras.ts";
 import { createCredentials, type Credentials, writeKubeconfigs } from "./identities.ts";
 import { kubectlAndHelm } from "./kubectl.ts";
@@ -27,6 +27,7 @@ export interface Wanted {
   readonly stateDir: string;
   readonly with: readonly Extra[];
   readonly audit?: boolean;
+  readonly identity?: Identity;
   /** false: only the servers beside it; a cluster that runs elsewhere is used. */
   readonly controlPlane?: boolean;
   /** The data is deleted at the end: no server needs time to put it in order. */
@@ -53,7 +54,8 @@ export async function startServers(wanted: Wanted, machine: Machine, atEnd: Asyn
   const launch = launcher(wanted, machine, atEnd);
   const env = serverVariables(stateDir, machine);
   const tools = await kubectlAndHelm(machine);
-  const extras = await prepareExtras(wanted.with, { stateDir, env, port: launch.port }, machine);
+  const secured = wanted.identity === undefined ? {} : { identity: wanted.identity };
+  const extras = await prepareExtras(wanted.with, { stateDir, env, port: launch.port, ...secured }, machine);
   const beside = (): Promise<void> => together(extras.specs.map((spec) => launch.start(spec)));
   const given = { TURNOUT_STATE: stateDir, KUBECTL: tools.kubectl, HELM: tools.helm, ...extras.env };
   if (wanted.controlPlane === false) {

@@ -13,7 +13,7 @@ const MEANINGS = {
   ConnectFailed: {
     type: "CONNECTION",
     retryable: true,
-    says: "cache: {at}: Redis cannot be reached; see addr, and its log",
+    says: "cache: {at}: Redis cannot be reached; see addr, tls and its log",
   },
   ConnectionLost: {
     type: "CONNECTION",
@@ -39,6 +39,11 @@ const MEANINGS = {
     type: "CONFIG",
     retryable: false,
     says: "cache: {at}: Redis refuses user, password or right; see username, password and the ACL",
+  },
+  TlsFailed: {
+    type: "CONFIG",
+    retryable: false,
+    says: "cache: {at}: TLS failed; correct the CA or the certificate in the cache settings",
   },
   DatabaseRefused: {
     type: "CONFIG",
@@ -134,7 +139,7 @@ export const replyError = (reply: string, at: string): InfraError =>
 
 /** What the guard's refusal of a connection means. */
 export const connectError = ({ code, message }: Fault, at: string): InfraError =>
-  cacheError(code === "SecretUnreadable" ? "SecretUnreadable" : "ConnectFailed", at, new Error(message));
+  cacheError(code === "SecretUnreadable" || code === "TlsFailed" ? code : "ConnectFailed", at, new Error(message));
 
 /** Whether the other side did not answer at all: what the breaker counts. A refusal is an answer. */
 export const isSilence = (error: unknown): boolean =>

@@ -25,6 +25,7 @@ export async function openMysql(target: MysqlTarget, deps: MysqlDeps, ended: Abo
   const { address } = target;
   const dialled = await deps.dial(address, ended);
   if (!dialled.ok) throw dbError("ConnectFailed", `${address} (${dialled.fault.code})`);
+  if (deps.tls !== null) knownAs(deps.tls, dialled.socket);
   const connection = createConnection(optionsOf(target, deps.tls, dialled.socket));
   const session = new MysqlSession(connection, address);
   try {
@@ -32,7 +33,7 @@ export async function openMysql(target: MysqlTarget, deps: MysqlDeps, ended: Abo
     return session;
   } catch (error) {
     session.destroy();
-    throw connectFailure(error, address, ended);
+    throw connectFailure(error, { address, inClear: deps.tls === null }, ended);
   }
 }
 
@@ -42,7 +43,8 @@ function optionsOf({ database, username, password }: MysqlTarget, tls: TlsMateri
     user: username,
     password,
     ...(database === null ? {} : { database }),
-    ...(tls === null ? {} : { ssl: sslOf(tls) }),
+    // The client (3.24) checks the certificate against its own `host`, and nothing else that it is told.
+    ...(tls === null ? {} : { ssl: sslOf(tls), host: tls.identity.text }),
     connectTimeout: 0,
     charset: "utf8mb4_bin",
     timezone: "Z",
@@ -53,12 +55,19 @@ function optionsOf({ database, username, password }: MysqlTarget, tls: TlsMateri
   };
 }
 
-function sslOf({ identity, ca, cert, key }: TlsMaterial) {
+/**
+ * For a literal the client names no host, and node checks the certificate against that of the socket below, which it knows only of
+ * sockets that it looked a name up for. Without it, it would check `localhost`, and refuse.
+ */
+function knownAs({ identity }: TlsMaterial, stream: Socket): void {
+  if (identity.kind === "ip") Object.assign(stream, { _host: identity.text });
+}
+
+function sslOf({ ca, cert, key }: TlsMaterial) {
   return {
     minVersion: "TLSv1.2",
     rejectUnauthorized: true,
     verifyIdentity: true,
-    servername: identity.text,
     ...(ca === null ? {} : { ca }),
     ...(cert === null || key === null ? {} : { cert, key }),
   };
@@ -71,9 +80,18 @@ function greeted(connection: Connection): Promise<void> {
 }
 
 /** Nothing was asked yet: whatever happened, a new connection may be tried, unless the server said no. */
-function connectFailure(error: unknown, address: string, ended: AbortSignal): Error {
+function connectFailure(
+  error: unknown,
+  { address, inClear }: { readonly address: string; readonly inClear: boolean },
+  ended: AbortSignal,
+): Error {
   const errno = errnoOf(error);
-  if (!ended.aborted && errno !== null) return dbError(codeOfMysql(errno), address, error);
+  if (!ended.aborted && errno !== null) {
+    const known = codeOfMysql(errno);
+    // MariaDB (require_secure_transport) says no more to who comes in the clear.
+    const hint = known === "AuthRefused" && inClear ? " (without TLS, which the server may demand)" : "";
+    return dbError(known, `${address}${hint}`, error);
+  }
   const code = error instanceof Error && "code" in error ? error.code : undefined;
   const isTls = code === "HANDSHAKE_SSL_ERROR" || code === "HANDSHAKE_NO_SSL_SUPPORT";
   return dbError(isTls && !ended.aborted ? "TlsFailed" : "ConnectFailed", address, error);

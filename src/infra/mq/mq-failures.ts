@@ -5,7 +5,7 @@ const FAILURES = {
   ConnectFailed: {
     type: "CONNECTION",
     retryable: true,
-    says: "no connection; check the brokers' addresses and the network path",
+    says: "no connection; check the brokers' addresses, tls and the network path",
   },
   TimedOut: { type: "TIMEOUT", retryable: true, says: "no answer in time; check the cluster and the network path" },
   SendUnknown: {
@@ -104,10 +104,16 @@ const says =
   ({ message }: Vendor): boolean =>
     typeof message === "string" && pattern.test(message);
 
+/** A connection that ended during the log-in (a broker that stops, or one that speaks TLS) is told as a failed log-in, too. */
+function isRefusal({ code, apiId, cause }: Vendor): boolean {
+  if (apiId === "SASL_AUTHENTICATION_FAILED") return true;
+  return code === "PLT_KFK_AUTHENTICATION" && !allIn(cause).some((inner) => inner.code === "PLT_KFK_NETWORK");
+}
+
 /** The first that fits any of the errors; what a person has to mend comes before what passes by itself. */
 const RULES: readonly (readonly [MqCode, (error: Vendor) => boolean])[] = [
   ["UnlistedBroker", ({ unlisted }) => unlisted !== undefined],
-  ["AuthRefused", ({ code, apiId }) => code === "PLT_KFK_AUTHENTICATION" || apiId === "SASL_AUTHENTICATION_FAILED"],
+  ["AuthRefused", isRefusal],
   ["TlsFailed", says(/^TLS handshake failed|^Broker requires TLS/)],
   [
     "TlsFailed",
