@@ -17,6 +17,37 @@ const after = process.getActiveResourcesInfo().filter((kind) => !/^(?:Pipe|TTY|F
 console.log(JSON.stringify({ before, after, listeners: process.eventNames().map(String) }));
 `;
 
+/** Which packages a kit loads whose settings send nothing to a collector, and which one whose settings do. */
+const LOADED = `
+import { registerHooks } from "node:module";
+const loaded = new Set();
+registerHooks({
+  resolve: (name, context, next) => {
+    if (name.startsWith("@opentelemetry/")) loaded.add(name);
+    return next(name, context);
+  },
+});
+const [root] = JSON.parse(process.argv[1]);
+await import(root + "/src/infra/boot/open-kit.ts");
+await import(root + "/src/operator.ts");
+const { openTelemetry } = await import(root + "/src/infra/metrics/open-telemetry.ts");
+const { metricsSettings } = await import(root + "/src/infra/config/metrics-settings.ts");
+await openTelemetry(metricsSettings.parse({}), {});
+const before = [...loaded];
+await openTelemetry(metricsSettings.parse({ enableTracing: true, otlpEndpoint: "127.0.0.1:1" }), {
+  about: {},
+  clock: { now: () => 0, monotonic: () => 0 },
+});
+console.log(JSON.stringify({ before, after: loaded.has("@opentelemetry/sdk-trace") }));
+`;
+
+test("[R109] OpenTelemetry is loaded only where the settings send something to a collector", async () => {
+  const child = ["--input-type=module", "-e", LOADED, JSON.stringify([ROOT])];
+  const { stdout } = await run(process.execPath, child, { timeout: 20_000 });
+  // The registry of series (prom-client) brings the interfaces along; they do nothing.
+  expect(JSON.parse(stdout)).toEqual({ before: ["@opentelemetry/api"], after: true });
+}, 30_000);
+
 test("[R118] importing a component opens nothing, starts no timer, prints nothing and listens to no signal", async () => {
   const files = globSync("src/infra/**/*.ts", { cwd: ROOT }).map((file) => join(ROOT, file));
   expect(files.length).toBeGreaterThan(60);

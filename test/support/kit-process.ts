@@ -8,8 +8,9 @@ import type { KitRig } from "./kit-rig.ts";
 export function startKitChild(
   { files, env }: Pick<KitRig, "files" | "env">,
   more: Readonly<Record<string, string>> = {},
+  program: "kit-child.ts" | "traced-child.ts" | "../soak/kit-child.ts" = "kit-child.ts",
 ) {
-  const entry = join(import.meta.dirname, "kit-child.ts");
+  const entry = join(import.meta.dirname, program);
   const child = spawn(process.execPath, [entry], {
     env: { PATH: process.env.PATH, ...env, ...more, KIT_FILES: files },
     stdio: ["ignore", "pipe", "inherit"],
@@ -24,6 +25,8 @@ export function startKitChild(
       .map((line) => JSON.parse(line) as Record<string, unknown>);
   return {
     ended,
+    /** Null while it runs. */
+    code: () => child.exitCode,
     said,
     send: (signal: "SIGTERM" | "SIGINT") => child.kill(signal),
     says: (message: RegExp) =>

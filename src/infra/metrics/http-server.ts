@@ -1,3 +1,4 @@
+import type { EventEmitter } from "node:events";
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import type { Clock, Rng } from "../../lib/seams.ts";
 import { type Millis, millisOf } from "../../lib/time.ts";
@@ -53,7 +54,19 @@ export function measured(handler: RequestHandler, deps: HttpServerDeps): Request
       within(context, () => measure(request, response, { deps, span, took: millisOf(clock.monotonic() - since) }));
     });
     response.setHeader("x-request-id", ids.requestId);
-    within(context, () => tracer.within(span, () => handler(request, response, ids)));
+    const asPart = (work: () => void): void => within(context, () => tracer.within(span, work));
+    for (const emitter of [request, response]) heardWithin(emitter, asPart);
+    asPart(() => handler(request, response, ids));
+  };
+}
+
+/** Listeners hear in the context of whoever emits, and for a request that is the socket: a body's `end` would have lost the ids. */
+function heardWithin(emitter: EventEmitter, asPart: (work: () => void) => void): void {
+  const emit = emitter.emit.bind(emitter);
+  emitter.emit = (name: string | symbol, ...facts: readonly unknown[]): boolean => {
+    let isHeard = false;
+    asPart(() => void (isHeard = emit(name, ...facts)));
+    return isHeard;
   };
 }
 

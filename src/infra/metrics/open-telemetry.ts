@@ -1,6 +1,6 @@
 import { type Reloaded, reloaded } from "../../lib/reloaded.ts";
 import type { Clock, Rng } from "../../lib/seams.ts";
-import { seconds } from "../../lib/time.ts";
+import { type Millis, seconds } from "../../lib/time.ts";
 import type { Log } from "../clog/log.ts";
 import type { MetricsSettings } from "../config/metrics-settings.ts";
 import type { Health } from "../health/health.ts";
@@ -19,6 +19,8 @@ export interface TelemetryDeps {
   readonly log: Log;
   readonly bind: Bind;
   readonly about: SentBy;
+  /** Between two pushes of all series; 15 s unless said otherwise. */
+  readonly pushEvery?: Millis;
 }
 /** Where the settings name no service, and beside it. */
 export interface SentBy {
@@ -46,6 +48,7 @@ const LIVE: readonly string[] = [
 ] satisfies readonly (keyof MetricsSettings)[];
 /** A collector that hangs must not hold up the end of a process. */
 const FLUSH = seconds(3);
+const PUSH_EVERY = seconds(15);
 
 /** Null where the settings send nothing to a collector. Then nothing of OpenTelemetry is loaded. */
 export async function openTelemetry(settings: MetricsSettings, deps: TelemetryDeps): Promise<Telemetry | null> {
@@ -57,7 +60,8 @@ export async function openTelemetry(settings: MetricsSettings, deps: TelemetryDe
   const spans = enableTracing
     ? (await import("./otel-spans.ts")).openSpans(settings, { ...deps, sender, about })
     : null;
-  const push = pushes ? (await import("./otel-series.ts")).openPush({ ...deps, sender, about }) : null;
+  const every = deps.pushEvery ?? PUSH_EVERY;
+  const push = pushes ? (await import("./otel-series.ts")).openPush({ ...deps, sender, about, every }) : null;
   return new OpenTelemetry(settings, { sender, spans, push });
 }
 

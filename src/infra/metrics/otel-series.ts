@@ -14,7 +14,7 @@ import {
 } from "@opentelemetry/sdk-metrics";
 import { never } from "../../lib/never.ts";
 import type { Clock } from "../../lib/seams.ts";
-import { type Millis, seconds } from "../../lib/time.ts";
+import type { Millis } from "../../lib/time.ts";
 import type { EpochTime } from "./epoch-time.ts";
 import { epochTimeOf } from "./epoch-time.ts";
 import type { OpenedMetrics } from "./metrics.ts";
@@ -27,8 +27,7 @@ export interface PushDeps {
   readonly metrics: OpenedMetrics;
   readonly sender: OtlpSender;
   readonly about: Readonly<Record<string, string>>;
-  /** 15 s unless said otherwise. */
-  readonly every?: Millis;
+  readonly every: Millis;
 }
 
 export interface Push {
@@ -36,10 +35,8 @@ export interface Push {
   close(timeout: Millis): Promise<void>;
 }
 
-const PUSH_EVERY = seconds(15);
-
 /** Pushes every series of the registry at intervals, as it is shown. The interval is a timer of the SDK, which takes no clock. */
-export function openPush({ clock, metrics, sender, about, every = PUSH_EVERY }: PushDeps): Push {
+export function openPush({ clock, metrics, sender, about, every }: PushDeps): Push {
   const given = new AbortController();
   const resource = resourceOf(about);
   const reader = new PeriodicExportingMetricReader({
