@@ -202,7 +202,7 @@ proves("final", {
   ],
 });
 
-const planned = { "uid-1 route Forward ": "route Forward " };
+const planned = { "uid-1 route Forward  redis acme": "route Forward " };
 proves("plan", {
   ids: ["S14"],
   good: [

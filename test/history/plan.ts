@@ -1,24 +1,43 @@
-import { claimsOf, effectsOf, taskHistories } from "./look-up.ts";
-import type { Checker, Recording, Violation } from "./recording.ts";
+import { type Claim, claimsOf, effectsOf, taskHistories } from "./look-up.ts";
+import type { Checker, Effect, Recording, Violation } from "./recording.ts";
 
 /** S14: every effect says what the frozen plan says, whatever is edited meanwhile. */
 export const plan: Checker = (recording) => [...contents(recording), ...frozen(recording)];
 
-function contents(recording: Recording): readonly Violation[] {
+interface Said extends Effect {
+  readonly claim: Claim;
+  /** What the plan says once for all its attempts: `stage direction part to`. */
+  readonly what: string;
+}
+
+/** Effects that arrived, each with the claim that it belongs to. */
+function saidIn(recording: Recording): readonly Said[] {
   const claims = taskHistories(recording).flatMap(claimsOf);
+  return effectsOf(recording).flatMap((effect) => {
+    const claim = claims.find((one) => one.opId === effect.opId);
+    if (claim === undefined || effect.verdict === "never") return [];
+    const { stage, direction } = claim;
+    return [{ ...effect, claim, what: `${stage.name} ${direction} ${stage.part ?? ""} ${effect.to}` }];
+  });
+}
+
+/** What the effects of one task said: what the same plan has to say in every other run. */
+export const contentsOf = (recording: Recording, task: string): Readonly<Record<string, string>> =>
+  Object.fromEntries(
+    saidIn(recording).flatMap(({ claim, what, content }) => (claim.version.name === task ? [[what, content]] : [])),
+  );
+
+function contents(recording: Recording): readonly Violation[] {
   const said = new Map<string, string>();
-  return effectsOf(recording).flatMap(({ opId, to, content, order, verdict }) => {
-    const claim = claims.find((one) => one.opId === opId);
-    if (claim === undefined || verdict === "never") return [];
+  return saidIn(recording).flatMap(({ opId, to, content, order, claim, what }) => {
     const { stage, direction, version } = claim;
-    const key = `${version.uid} ${stage.name} ${direction} ${stage.part ?? ""}`;
     const about = `${version.name}: ${direction} effect of ${stage.name} at ${to}`;
     // Receivers of one stage get one content; a store's key has its own.
     const before = said.get(`${opId} ${to}`);
     said.set(`${opId} ${to}`, content);
     if (before !== undefined && before !== content)
       return [{ id: "S14", says: `${about} says ${content}, its first attempt said ${before}`, order }];
-    const wanted = recording.planned[key];
+    const wanted = recording.planned[`${version.uid} ${what}`];
     return wanted === undefined || wanted === content
       ? []
       : [{ id: "S14", says: `${about} says ${content}, the plan says ${wanted}`, order }];

@@ -197,7 +197,7 @@ export interface Recording {
   readonly allowed: readonly string[] | null;
   /** Endpoints whose receivers check no fence. */
   readonly unfenced: readonly string[];
-  /** What a stage's effect must say, by `uid stage direction part`; where it is known beforehand. */
+  /** What a stage's effect must say, by `uid stage direction part to`; where it is known beforehand. */
   readonly planned: Readonly<Record<string, string>>;
 }
 

@@ -16,7 +16,7 @@ const version = (rv: number, about: Readonly<Record<string, unknown>> = {}): Ver
   object: {
     kind: "SwitchTask",
     metadata: { namespace: "a", name: "täsk", uid: "u", resourceVersion: String(rv), ...about },
-  } as unknown as Version["object"],
+  },
   deleted: false,
   seen: 0,
   idle: 0,

@@ -9,6 +9,7 @@ export interface Effect {
   readonly opId: string;
   readonly fence: string;
   readonly base: string;
+  /** By {@link contentOf}. */
   readonly content: string;
 }
 export type EffectVerdict = "applied" | "repeated" | "refused" | "never";
@@ -20,6 +21,11 @@ const SCRIPTS = new Map([
   [sha1(PUBLISH), "publish"],
   [sha1(WHOSE), "whose"],
 ]);
+
+const CONTENT = 12;
+/** Digest of what is asked for, the same in every namespace: what one run says can be held against another's. */
+export const contentOf = (namespace: string, ...parts: readonly string[]): string =>
+  hexDigest(...parts.map((part) => part.replaceAll(namespace, "NS"))).slice(0, CONTENT);
 
 /** `secret#process` → both. */
 export function untagged(text: string): { readonly token: string; readonly process: string | null } {
@@ -45,7 +51,7 @@ export function apiKind(method: string, path: string): { readonly kind: string; 
   return { kind: kinds[method] ?? `api/${method}`, namespace };
 }
 
-/** What one of our scripts is asked to change; null for everything else. Fence and base differ from attempt to attempt, the rest may not. */
+/** What one of our scripts is asked to change; null for everything else. Fence and base differ from attempt to attempt, whose it is and what it undoes from run to run, the rest may not. */
 export function redisEffect(
   args: readonly string[],
 ): { readonly namespace: string; readonly to: string; readonly effect: Effect } | null {
@@ -53,10 +59,11 @@ export function redisEffect(
   if (script === undefined || script === "whose") return null;
   const keys = Number(args[2]);
   const ask = JSON.parse(args[3 + keys] ?? "{}") as Readonly<Record<string, unknown>>;
-  const { fence, base, tenant, opId, ...rest } = ask;
-  const content = hexDigest(script, JSON.stringify(rest)).slice(0, 12);
+  const { fence, base, tenant, opId, uid: _task, undo: _by, undoes: _of, settled: _was, ...rest } = ask;
+  const namespace = String(tenant).split("/")[0] ?? "";
+  const content = contentOf(namespace, script, JSON.stringify(rest));
   const effect = { tenant: String(tenant), opId: String(opId), fence: String(fence), base: String(base), content };
-  return { namespace: String(tenant).split("/")[0] ?? "", to: `redis ${args[3] ?? ""}`, effect };
+  return { namespace, to: `redis ${args[3] ?? ""}`, effect };
 }
 
 const VERDICTS: Readonly<Record<string, EffectVerdict>> = {

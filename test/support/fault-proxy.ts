@@ -1,7 +1,6 @@
 import { Agent, createServer, type IncomingMessage, request as httpRequest, type ServerResponse } from "node:http";
 import { Agent as TlsAgent, createServer as createTlsServer, request as tlsRequest } from "node:https";
 import { type AddressInfo, connect, createServer as createTcpServer, type Server, type Socket } from "node:net";
-import { hexDigest } from "../../src/lib/digest.ts";
 import { openAuthority } from "./egress/certificate.ts";
 import {
   apiKind,
@@ -11,6 +10,7 @@ import {
   untagged,
   verdictOf,
   versionOf,
+  contentOf,
 } from "./fault-proxy-boundaries.ts";
 import { headersOf, reply, sent, stream, whole } from "./fault-proxy-http.ts";
 import { encodeCommand, messagesOf } from "./fault-proxy-resp.ts";
@@ -273,14 +273,14 @@ class RunningProxy implements FaultProxy {
       stream(await send(), response);
       return;
     }
+    const namespace = tenant.split("/")[0] ?? "";
     const effect = {
       tenant,
       opId: header("idempotency-key"),
       fence: header("turnout-fence"),
       base: header("turnout-base"),
-      content: hexDigest(method, path, body.toString("utf8")).slice(0, 12),
+      content: contentOf(namespace, method, path, body.toString("utf8")),
     };
-    const namespace = tenant.split("/")[0] ?? "";
     const { wire, over } = await this.#arrive({ namespace, process, kind: "effect/http", to: name, effect }, () =>
       request.socket.destroy(),
     );

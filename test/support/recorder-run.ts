@@ -10,6 +10,8 @@ export interface RunAbout {
   readonly happenings: readonly Happening[];
   /** Wire whose answer its sender certainly never saw. */
   readonly unseen: Wire | null;
+  /** What effects of the plan say in a run that nothing disturbs, by `stage direction part to`; the namespace in it written NS. */
+  readonly contents: Readonly<Record<string, string>>;
 }
 
 /** A run through the proxy as checkers take it. @throws where a stored write is missing among the versions: such a history proves nothing */
@@ -34,8 +36,14 @@ export async function recordingOf(world: SweepWorld, about: RunAbout): Promise<R
     sockets: (await Promise.all(operators.map(socketsOf))).flat(),
     allowed: world.allowed,
     unfenced: [],
-    planned: {},
+    planned: plannedFor(versions, about),
   };
+}
+
+function plannedFor(versions: readonly Stored[], { namespace, contents }: RunAbout): Recording["planned"] {
+  const uids = new Set(versions.flatMap((version) => (version.is === "task" ? [version.uid] : [])));
+  const own = Object.entries(contents).map(([what, said]) => [what.replaceAll("NS", namespace), said] as const);
+  return Object.fromEntries([...uids].flatMap((uid) => own.map(([what, said]) => [`${uid} ${what}`, said])));
 }
 
 type Stored = Extract<Entry, { readonly is: "task" | "tenant" }>;

@@ -25,6 +25,8 @@ export interface Reference {
   readonly boundaries: readonly string[];
   readonly turn: number;
   readonly events: number;
+  /** What its effects said, by `stage direction part to`, its namespace written NS. */
+  readonly contents: Readonly<Record<string, string>>;
 }
 
 /** Everything else cannot differ when it is late: what was stored since refuses it by its resourceVersion. */

@@ -7,6 +7,7 @@ import { at } from "../../src/lib/json-pointer.ts";
 import type { Json } from "../../src/lib/json.ts";
 import { millisOf, seconds } from "../../src/lib/time.ts";
 import { checkAll } from "../history/check-all.ts";
+import { contentsOf } from "../history/plan.ts";
 import type { Happening, Recording, Snapshot, Violation } from "../history/recording.ts";
 import type { Hold, Wire } from "../support/fault-proxy.ts";
 import { recordingOf } from "../support/recorder-run.ts";
@@ -35,13 +36,23 @@ export interface Ran {
 const TERMINAL = seconds(60);
 const OFTEN = millisOf(15);
 
-/** One run from an empty namespace to the rest that follows it. `cell` null: undisturbed. */
-export async function runCell(world: SweepWorld, pipeline: Pipeline, way: Way, cell: Cell | null): Promise<Ran> {
+export interface Disturbed {
+  readonly cell: Cell;
+  readonly reference: Reference;
+}
+
+/** One run from an empty namespace to the rest that follows it. null: undisturbed. */
+export async function runCell(
+  world: SweepWorld,
+  pipeline: Pipeline,
+  way: Way,
+  disturbed: Disturbed | null,
+): Promise<Ran> {
   const namespace = await world.prepare();
-  const run = new Run(world, namespace);
+  const run = new Run(world, namespace, disturbed?.reference.contents ?? {});
   await seed(world, namespace, pipeline);
   const before = await snapshotOf(world, namespace);
-  await run.go(pipeline, way, cell);
+  await run.go(pipeline, way, disturbed?.cell ?? null);
   const after = await snapshotOf(world, namespace);
   const recording = await caughtUp(() => run.recording({ before, after }));
   return {
@@ -83,11 +94,13 @@ class Run {
   readonly trace: string;
   readonly operators: SweepOperator[] = [];
   readonly #happenings: Happening[] = [];
+  readonly #contents: Reference["contents"];
   #unseen: Wire | null = null;
 
-  constructor(world: SweepWorld, namespace: string) {
+  constructor(world: SweepWorld, namespace: string, contents: Reference["contents"]) {
     this.world = world;
     this.namespace = namespace;
+    this.#contents = contents;
     this.trace = join(world.folder, `${namespace}-trace`);
   }
 
@@ -104,9 +117,8 @@ class Run {
 
   recording(about: Pick<Recording, "before" | "after">): Promise<Recording> {
     const { world, namespace, operators } = this;
-    return recordingOf(world, { namespace, operators, happenings: this.#happenings, unseen: this.#unseen }).then(
-      (recording) => ({ ...recording, ...about }),
-    );
+    const run = { happenings: this.#happenings, unseen: this.#unseen, contents: this.#contents };
+    return recordingOf(world, { namespace, operators, ...run }).then((recording) => ({ ...recording, ...about }));
   }
 
   async #disturbed(
@@ -263,7 +275,9 @@ export async function referenceOf(pipeline: Pipeline, way: Way, ran: Ran): Promi
   const order = rollback?.order ?? Number.POSITIVE_INFINITY;
   const turn = ran.wires.filter((wire) => !isAside(wire.kind) && wire.order < order).length;
   const events = ran.trace.filter((name) => name.startsWith("api/event")).length;
-  return { pipeline, way, boundaries: own, turn, events };
+  const said = Object.entries(contentsOf(ran.recording, TASK));
+  const contents = Object.fromEntries(said.map(([what, one]) => [what.replaceAll(ran.namespace, "NS"), one]));
+  return { pipeline, way, boundaries: own, turn, events, contents };
 }
 
 export const isAside = (name: string): boolean => name.startsWith("api/event") || name.startsWith("api/lease");

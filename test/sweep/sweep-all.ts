@@ -89,7 +89,7 @@ async function tryCell(world: SweepWorld, known: ReadonlyMap<string, Known>, cel
   if (about === undefined) throw new Error(`no undisturbed run for ${nameOf(cell)}`);
   const { reference, wanted } = about;
   try {
-    const ran = await runCell(world, reference.pipeline, cell.way, cell);
+    const ran = await runCell(world, reference.pipeline, cell.way, { cell, reference });
     const problems = await judge(world, { cell, ran, reference, wanted });
     if (problems.length > 0) return { cell, problems, ran };
     forget(world, ran.namespace);
