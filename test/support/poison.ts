@@ -1,12 +1,15 @@
 import { readFile } from "node:fs/promises";
 import { localClock } from "../../deployment/local/clock.ts";
+import { PollTimeoutError, until } from "../../deployment/local/poll.ts";
 import { SWITCH_TASKS } from "../../src/api/group.ts";
+import { isTerminal, PHASES } from "../../src/domain/phase.ts";
 import { KubeError } from "../../src/kube/errors.ts";
 import type { KubeObject } from "../../src/kube/resource.ts";
 import { FAILURES } from "../../src/lib/failures.ts";
+import { at } from "../../src/lib/json-pointer.ts";
 import type { Json } from "../../src/lib/json.ts";
 import { Slots } from "../../src/lib/slots.ts";
-import { seconds } from "../../src/lib/time.ts";
+import { millisOf, seconds } from "../../src/lib/time.ts";
 import { create } from "./fault-walk.ts";
 import { aSwitch, type Document, NOTIFY, SOAK, type Space, type TestOperator, type TestStand } from "./stand.ts";
 
@@ -145,6 +148,19 @@ export async function poison(
       if (!(error instanceof KubeError)) throw error;
     });
   };
+  /** At rest or between two attempts: what is created faster than the operator gets through stands before the healthy ones, not beside. */
+  const lookedAt = (name: string): Promise<unknown> => {
+    const seen = (): boolean => {
+      const last = space.versions(name).at(-1) ?? {};
+      const phase = at(last, "/status/phase");
+      const waits = at(last, "/status/waiting") !== undefined || at(last, "/status/stages/0/retryAt") !== undefined;
+      return waits || PHASES.some((known) => known === phase && isTerminal(known));
+    };
+    const patience = { clock: localClock, timeout: seconds(10), every: millisOf(50), what: `${name} to be looked at` };
+    return until(seen, patience).catch((error: unknown) => {
+      if (!(error instanceof PollTimeoutError)) throw error;
+    });
+  };
   const hostile = async (i: number): Promise<void> => {
     const stages = [NOTIFY, SOAK("1s"), { name: "gate", approval: {} }].slice(0, 1 + (i % 3));
     const manifest = poisoned(aSwitch(where, { name: `p${i}`, tenantId: `p${i}`, stages }), random) as unknown as {
@@ -159,6 +175,7 @@ export async function poison(
       );
       accepted += 1;
       if (accepted % 4 === 0) await overwrite(made);
+      await lookedAt(made.metadata.name);
     } catch (error) {
       if (!(error instanceof KubeError)) throw error;
       refused += 1;
