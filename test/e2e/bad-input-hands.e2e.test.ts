@@ -90,7 +90,10 @@ describe.concurrent("what people do by hand", () => {
     expect(await isWhereItWas("blank")).toEqual(HALF_WAY);
     await type(stand, wayOut(task));
     await stand.over(name, "Cancelled");
-    expect(at(await released(stand, "blank"), "/status/released")).toMatchObject({ result: "Done", reason: "the record was made again" });
+    expect(at(await released(stand, "blank"), "/status/released")).toMatchObject({
+      result: "Done",
+      reason: "the record was made again",
+    });
     await nextCompletes("blank");
   });
 
