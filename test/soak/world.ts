@@ -3,7 +3,7 @@
 import { readFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 import { parseEnv } from "../../deployment/local/env-file.ts";
-import { openEnvironment } from "../../deployment/local/environment.ts";
+import { type Environment, type EnvironmentOptions, openEnvironment } from "../../deployment/local/environment.ts";
 import { openTestStand, type StandOptions, type TestStand } from "../support/stand.ts";
 
 export interface SoakWorld extends AsyncDisposable {
@@ -13,22 +13,34 @@ export interface SoakWorld extends AsyncDisposable {
 
 /** In the environment that TURNOUT_ENV_FILE names, else one of its own. */
 export async function openSoakWorld(): Promise<SoakWorld> {
-  await using opening = new AsyncDisposableStack();
+  const open = await openSoakServers({ with: ["redis"] });
+  return { stand: (options) => openTestStand(open.env, options), [Symbol.asyncDispose]: open[Symbol.asyncDispose] };
+}
+
+export interface SoakServers extends AsyncDisposable {
+  readonly env: Readonly<Record<string, string>>;
+  /** Null where somebody else's are used, which nobody else may stop. */
+  readonly own: Environment | null;
+}
+
+/** As {@link openSoakWorld}, for who needs servers only. */
+export async function openSoakServers(
+  options: Pick<EnvironmentOptions, "with" | "controlPlane">,
+): Promise<SoakServers> {
   const file = process.env["TURNOUT_ENV_FILE"];
-  const env =
-    file === undefined
-      ? opening.use(await openEnvironment({ with: ["redis"], print: say })).env
-      : parseEnv(await readFile(file, "utf8"));
-  const open = opening.move();
-  return { stand: (options) => openTestStand(env, options), [Symbol.asyncDispose]: () => open.disposeAsync() };
+  if (file !== undefined)
+    return { env: parseEnv(await readFile(file, "utf8")), own: null, [Symbol.asyncDispose]: async () => undefined };
+  const own = await openEnvironment({ ...options, print: say });
+  return { env: own.env, own, [Symbol.asyncDispose]: () => own.close() };
 }
 
 export const say = (line: string): void => console.log(line);
 
-/** Whole numbers by name, each with what it is unless told otherwise. @throws for any other argument */
-export function numbersFrom<T extends Readonly<Record<string, number>>>(defaults: T): T {
+/** Whole numbers by name, each with what it is unless told otherwise. @throws for any other argument but a flag that is known */
+export function numbersFrom<T extends Readonly<Record<string, number>>>(defaults: T, flags: readonly string[] = []): T {
+  const args = process.argv.slice(2).filter((argument) => !flags.includes(argument));
   const options = Object.fromEntries(Object.keys(defaults).map((name) => [name, { type: "string" } as const]));
-  const { values } = parseArgs({ options });
+  const { values } = parseArgs({ args, options });
   const given = Object.entries(values).map(([name, text]) => {
     const value = Number(text);
     if (!Number.isInteger(value) || value < 1) throw new Error(`--${name} ${String(text)} is no whole number above 0`);

@@ -59,16 +59,20 @@ export interface Usage {
   readonly handles: number;
 }
 
-/** `TURNOUT_TEST_USAGE=FILE`: a line every five seconds. */
-export function reportUsage(file: string): void {
+/** Gives what collects and then looks. */
+export function openUsage(): () => Usage {
   setFlagsFromString("--expose_gc");
   const collect = runInNewContext("gc") as () => void;
-  const report = (): void => {
+  return () => {
     collect();
     const { heapUsed: heap, external, rss } = process.memoryUsage();
     const handles = process.getActiveResourcesInfo().filter((name) => name !== "Timeout").length;
-    const usage: Usage = { at: Date.now(), heap, external, rss, handles };
-    appendFileSync(file, `${JSON.stringify(usage)}\n`);
+    return { at: Date.now(), heap, external, rss, handles };
   };
-  setInterval(report, 5000).unref();
+}
+
+/** `TURNOUT_TEST_USAGE=FILE`: a line every five seconds. */
+export function reportUsage(file: string): void {
+  const usage = openUsage();
+  setInterval(() => appendFileSync(file, `${JSON.stringify(usage())}\n`), 5000).unref();
 }
