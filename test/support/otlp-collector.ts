@@ -1,6 +1,8 @@
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import protobuf from "protobufjs";
+import type { Identity } from "./egress/certificate.ts";
 
 export type Attributes = Readonly<Record<string, string | number | boolean>>;
 export interface ReceivedSpan {
@@ -130,8 +132,8 @@ function pointsOf(bytes: Buffer): readonly ReceivedPoint[] {
   );
 }
 
-/** An OTLP receiver on loopback that keeps what it is sent; or does with it whatever a test says. */
-export async function openCollector(port = 0): Promise<Collector> {
+/** An OTLP receiver on loopback that keeps what it is sent, over TLS where it has a certificate; or does whatever a test says. */
+export async function openCollector(identity: Identity | null = null): Promise<Collector> {
   const spans: ReceivedSpan[] = [];
   const requests: { path: string; headers: string; body: Buffer }[] = [];
   const sockets = new Set<Socket>();
@@ -142,7 +144,7 @@ export async function openCollector(port = 0): Promise<Collector> {
     else if (path === "/v1/metrics") points = pointsOf(body);
     else throw new Error(`no such path: ${path}`);
   };
-  const server = createServer((request, response) => {
+  const listener: RequestListener = (request, response) => {
     const chunks: Buffer[] = [];
     request.on("data", (chunk: Buffer) => chunks.push(chunk));
     request.on("end", () => {
@@ -155,12 +157,13 @@ export async function openCollector(port = 0): Promise<Collector> {
       take(path, body);
       response.writeHead(200, { "content-type": "application/x-protobuf" }).end();
     });
-  });
+  };
+  const server = identity === null ? createServer(listener) : createTlsServer({ ...identity }, listener);
   server.on("connection", (socket) => {
     sockets.add(socket);
     socket.on("close", () => sockets.delete(socket));
   });
-  await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return {
     address: `127.0.0.1:${(server.address() as AddressInfo).port}`,
     spans,
