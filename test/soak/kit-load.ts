@@ -100,6 +100,8 @@ export class KitLoad {
         await work();
         this.#done[name] = (this.#done[name] ?? 0) + 1;
       } catch (error) {
+        // A wait that our own end cut short.
+        if (stop.aborted) return;
         if (error instanceof InfraError) this.#refused(error);
         else this.#see(`${name}: not of the kit: ${error instanceof Error ? error.stack : String(error)}`);
       }
