@@ -1,26 +1,20 @@
-import { mkdir, readFile, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { readFile } from "node:fs/promises";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { localClock } from "../../deployment/local/clock.ts";
 import { openEnvironment, type Environment } from "../../deployment/local/environment.ts";
 import { until } from "../../deployment/local/poll.ts";
-import { at } from "../../src/lib/json-pointer.ts";
-import type { Json, JsonObject } from "../../src/lib/json.ts";
-import { seconds } from "../../src/lib/time.ts";
 import type { Coord } from "../../src/infra/coord/coord.ts";
 import { addressesOf, coordAt } from "../support/coord-rig.ts";
 import { aSwitch, NOTIFY, openTestStand, ROUTE, SOAK, type TestStand } from "../support/stand.ts";
-import type { TestOperator } from "../support/stand-space.ts";
+import { type Endpoint, FIVE, type Plane, startPlane, turns } from "../support/plane.ts";
 import { openTcpProxy, type TcpProxy } from "../support/tcp-proxy.ts";
-import { phasesOf, textAt } from "../support/stand-read.ts";
+import { phasesOf } from "../support/stand-read.ts";
 
 // The operator on the config plane: a tree of files, and above it an etcd of this file's own, whose link is cut and mended.
 
 const env = inject("env");
-const FIVE = seconds(5);
 const ENDPOINTS = "/config/dev/turnout/endpoints";
 const OPERATOR = "/config/dev/turnout/operator";
-type Endpoint = Readonly<Record<string, unknown>>;
 
 let centre: Environment;
 let coord: Coord;
@@ -38,43 +32,8 @@ afterAll(async () => {
   await centre.close();
 });
 
-interface Plane {
-  readonly operator: TestOperator;
-  /** What the stand's settings file holds. */
-  readonly endpoints: readonly Endpoint[];
-  health(component: string): Promise<string>;
-}
-
-/** An operator whose files are the stand's settings, and whose centre lies behind the link. */
-async function startOnPlane(stand: TestStand, left: (endpoint: Endpoint) => boolean = () => true): Promise<Plane> {
-  const root = join(stand.folder, `config-${localClock.monotonic()}`);
-  const folder = join(root, "dev", "turnout");
-  await mkdir(folder, { recursive: true });
-  const settings = JSON.parse(await readFile(stand.settings, "utf8")) as { operator: Endpoint; endpoints: Endpoint[] };
-  const operator = { ...settings.operator, leaderElection: { enabled: false } };
-  await writeFile(join(folder, "operator.json"), JSON.stringify(operator));
-  await writeFile(join(folder, "endpoints.json"), JSON.stringify(settings.endpoints.filter(left)));
-  const started = await stand.operator({
-    config: root,
-    env: { APP_ENV: "dev", COORD_ENDPOINTS: `http://127.0.0.1:${link.port}` },
-  });
-  return { operator: started, endpoints: settings.endpoints, health: (component) => healthOf(started, component) };
-}
-
-async function healthOf(operator: TestOperator, component: string): Promise<string> {
-  const line = (await readFile(operator.log, "utf8")).split("\n").find((one) => one.includes('"started"')) ?? "{}";
-  const listen = at(JSON.parse(line) as Json, "/listen") as { readonly host: string; readonly port: number };
-  const answer = (await (await fetch(`http://${listen.host}:${listen.port}/health`)).json()) as JsonObject;
-  const path = component.replace("/", "~1");
-  return `${textAt(answer, `/components/${path}/status`)}: ${textAt(answer, `/components/${path}/message`)}`;
-}
-
-const turns = (what: string, plane: Plane, component: string, says: RegExp): Promise<string> =>
-  until(async () => ((text) => (says.test(text) ? text : null))(await plane.health(component)), {
-    clock: localClock,
-    timeout: FIVE,
-    what: `${component} to be ${what}`,
-  });
+const startOnPlane = (stand: TestStand, left?: (endpoint: Endpoint) => boolean): Promise<Plane> =>
+  startPlane(stand, link, left === undefined ? {} : { left });
 
 test("[R115] [F39] [etcd/down] the centre down: up on its files, says so; the centre back: switched over within 5 s", async () => {
   await using stand = await openTestStand(env);
@@ -186,6 +145,7 @@ test("[etcd/silent] the centre lost later: last values stay, their age is shown,
   const stale = async (): Promise<number> => (await plane.operator.metrics()).sum("turnout_config_stale_seconds");
   await until(async () => (await stale()) > 0, { clock: localClock, timeout: FIVE, what: "an age" });
   link.clear();
-  await turns("healthy", plane, "config/endpoints", /^healthy/);
+  // Each is heard again by itself.
+  for (const component of ["config/endpoints", "config/operator"]) await turns("healthy", plane, component, /^healthy/);
   expect(await stale()).toBe(0);
 });
