@@ -24,9 +24,11 @@ afterEach(async () => {
 async function start(otlpTls: unknown, env: Readonly<Record<string, string>> = {}) {
   const listenAddr = `127.0.0.1:${rig.port}`;
   await rig.put("metrics", { listenAddr, exporterType: "otlp", otlpEndpoint: collector.address, otlpTls });
-  const child = startKitChild(rig, env);
+  await using stack = new AsyncDisposableStack();
+  const child = stack.use(startKitChild(rig, env));
   await child.says(/^started in /);
-  return child;
+  const started = stack.move();
+  return { ...child, [Symbol.asyncDispose]: () => started.disposeAsync() };
 }
 const CA = { ca: { env: "TURNOUT_SECRET_CA" }, serverName: "collector.internal" };
 

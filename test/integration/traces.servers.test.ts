@@ -52,8 +52,10 @@ async function traceAll(metrics: Readonly<Record<string, unknown>> = {}): Promis
 async function serve() {
   await using mq = openMqRig(KAFKA_BROKERS);
   const topic = await aTopic(await mq.open());
-  const child = startKitChild(rig, { TRACED_TOPIC: topic.name }, "traced-child.ts");
+  await using stack = new AsyncDisposableStack();
+  const child = stack.use(startKitChild(rig, { TRACED_TOPIC: topic.name }, "traced-child.ts"));
   await child.says(/^listens$/);
+  const started = stack.move();
   const port = Number(child.said().find(({ message }) => message === "listens")?.port);
   const handled = (): number => child.said().filter(({ message }) => message === "handled").length;
   return {
@@ -71,6 +73,7 @@ async function serve() {
       const [code] = await child.ended;
       return code;
     },
+    [Symbol.asyncDispose]: () => started.disposeAsync(),
   };
 }
 
