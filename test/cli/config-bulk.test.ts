@@ -31,14 +31,14 @@ describe("[R102] import", () => {
     const centre = new MemoryCentre();
     const cli = cliOver(centre);
     const before = centre.revision;
-    const rows = (await cli.json("import", folder.path)) as readonly {
+    const rows = (await cli.json("import", "--yes", folder.path)) as readonly {
       action: string;
       result: string;
       revision: number;
     }[];
     expect(rows.map(({ action, result }) => `${action} ${result}`)).toEqual(Array(6).fill("create written"));
     expect([centre.revision, new Set(rows.map(({ revision }) => revision)).size]).toEqual([before + 1, 1]);
-    const again = await cli.run("import", folder.path);
+    const again = await cli.run("import", "--yes", folder.path);
     expect([again.code, again.talk, centre.revision]).toEqual([0, "the centre says all of this already\n", before + 1]);
   });
 
@@ -47,21 +47,32 @@ describe("[R102] import", () => {
     await using folder = await aFolder();
     for (const env of ["dev", "test", "prod"]) await aTree(folder, [env]);
     const at = await folder.put("dev/im-repo/cache.json", '{\n  "poolSize": 5,\n  "db": 99\n}');
-    const { code, out, talk } = await cliOver(centre).run("--env", "dev", "import", folder.path);
+    const { code, out, talk } = await cliOver(centre).run("--env", "dev", "import", "--yes", folder.path);
     expect([code, out]).toEqual([1, `${at}:3:3: cache.db: 99 is not a whole number from 0 to 15\n`]);
     expect([talk, await keysIn(centre)]).toEqual(["1 problem(s) in 19 file(s); nothing was written\n", []]);
+  });
+
+  test("null is no configuration: neither valid nor brought in", async () => {
+    await using folder = await aFolder();
+    const at = await folder.put("dev/im-repo/cache.json", "null");
+    const centre = new MemoryCentre();
+    for (const args of [["validate"], ["import", "--yes"]]) {
+      const { code, out } = await cliOver(centre).run(...args, folder.path);
+      expect([code, out]).toEqual([1, `${at}:1:1: cache: null is not allowed here (allowed: an object)\n`]);
+    }
+    expect(await keysIn(centre)).toEqual([]);
   });
 
   test("two environments at once are refused with the way out", async () => {
     await using folder = await aFolder();
     await aTree(folder, ["dev", "prod"]);
     const centre = new MemoryCentre();
-    const { code, talk } = await cliOver(centre).run("import", folder.path);
+    const { code, talk } = await cliOver(centre).run("import", "--yes", folder.path);
     expect([code, talk]).toEqual([
       2,
       `${folder.path} holds dev and prod; one import is for one environment: add --env dev\n`,
     ]);
-    expect((await cliOver(centre).run("import", join(folder.path, "prod"))).code).toBe(0);
+    expect((await cliOver(centre).run("import", "--yes", join(folder.path, "prod"))).code).toBe(0);
     expect((await keysIn(centre)).every((key) => key.startsWith("prod/"))).toBe(true);
   });
 
@@ -74,7 +85,7 @@ describe("[R102] import", () => {
         return await super.commit(transaction);
       }
     })();
-    const { code, out, talk } = await cliOver(centre).run("import", folder.path);
+    const { code, out, talk } = await cliOver(centre).run("import", "--yes", folder.path);
     expect([code, await keysIn(centre)]).toEqual([4, ["dev/im-repo/clog"]]);
     expect(out).toMatch(/create +changed meanwhile +\/config\/dev\/im-repo\/clog/);
     expect(out.match(/not written/g)).toHaveLength(5);
@@ -88,13 +99,13 @@ describe("[R102] import", () => {
       await folder.put(`dev/${service}/mq.json`, json({ topics }));
     }
     const centre = new MemoryCentre();
-    const refused = await cliOver(centre).run("import", "--atomic", folder.path);
+    const refused = await cliOver(centre).run("import", "--yes", "--atomic", folder.path);
     expect([refused.code, refused.talk, await keysIn(centre)]).toEqual([
       2,
       expect.stringContaining("do not fit into one transaction") as string,
       [],
     ]);
-    const { code } = await cliOver(centre).run("import", folder.path);
+    const { code } = await cliOver(centre).run("import", "--yes", folder.path);
     expect([code, (await keysIn(centre)).length, centre.calls.filter((call) => call === "commit").length]).toEqual([
       0, 4, 2,
     ]);
@@ -112,7 +123,7 @@ describe("[R102] import", () => {
         return await super.commit(transaction);
       }
     })();
-    const { code, out } = await cliOver(centre).run("import", folder.path);
+    const { code, out } = await cliOver(centre).run("import", "--yes", folder.path);
     expect([code, await keysIn(centre), out.match(/not written/g)?.length]).toEqual([4, ["dev/im-gateway/mq"], 2]);
   });
 
@@ -122,7 +133,7 @@ describe("[R102] import", () => {
     await folder.put("dev/im-repo/clog.json", "{}");
     const centre = new MemoryCentre();
     await centre.put("/config/dev/global/cache", json({ poolSize: 4, minIdleConns: 1 }));
-    const { code, out, talk } = await cliOver(centre).run("import", folder.path);
+    const { code, out, talk } = await cliOver(centre).run("import", "--yes", folder.path);
     expect([code, out, talk]).toEqual([
       1,
       `${CACHE}: cache.minIdleConns: 9 is more than poolSize (allowed: at most poolSize)\n`,
@@ -131,14 +142,22 @@ describe("[R102] import", () => {
     expect(await keysIn(centre)).toEqual(["dev/global/cache"]);
   });
 
-  test("--dry-run shows the plan and writes nothing; at a terminal a person is asked", async () => {
+  test("--dry-run shows the plan and writes nothing; at a terminal a person is asked, elsewhere --yes is demanded", async () => {
     await using folder = await aFolder();
     await aTree(folder, ["dev"]);
     const centre = new MemoryCentre();
     const planned = await cliOver(centre).run("import", "--dry-run", folder.path);
     expect([planned.code, planned.talk, await keysIn(centre)]).toEqual([0, "6 key(s) would be written\n", []]);
-    const no = await cliOver(centre, { terminal: true, answers: ["n"] }).run("import", folder.path);
-    expect([no.code, await keysIn(centre)]).toEqual([2, []]);
+    for (const answer of ["n", null]) {
+      const no = await cliOver(centre, { terminal: true, answers: [answer] }).run("import", folder.path);
+      expect([no.code, no.talk.endsWith("nothing was written\n"), await keysIn(centre)]).toEqual([2, true, []]);
+    }
+    expect(await cliOver(centre).run("import", folder.path)).toEqual({
+      code: 2,
+      out: "",
+      talk: "nothing was written: nobody can be asked here; repeat with --yes, or with --dry-run to look first\n",
+    });
+    expect(await keysIn(centre)).toEqual([]);
     const yes = await cliOver(centre, { terminal: true, answers: ["y"] }).run("import", folder.path);
     expect([
       yes.code,
@@ -149,7 +168,7 @@ describe("[R102] import", () => {
 
   test("[SEC-45] the operator's ceiling stays in its file", async () => {
     const centre = new MemoryCentre();
-    expect((await cliOver(centre).run("import", "config/dev")).code).toBe(0);
+    expect((await cliOver(centre).run("import", "--yes", "config/dev")).code).toBe(0);
     const found = await centre.get("/config/dev/turnout/operator");
     expect(Object.keys(JSON.parse(found?.value ?? "{}") as object)).not.toContain("ceiling");
     expect(await cliOver(centre).run("validate", "--centre")).toMatchObject({ code: 0 });
@@ -178,7 +197,7 @@ describe("[R101] init", () => {
     expect((await cliOver(centre).run("init", "dev", "im-repo", "--dry-run")).out.match(/create/g)).toHaveLength(6);
     expect(await cliOver(centre).run("init", "dev")).toMatchObject({
       code: 2,
-      talk: expect.stringContaining("repeat with --force") as string,
+      talk: expect.stringContaining("repeat with --yes") as string,
     });
     expect(await keysIn(centre)).toEqual([]);
     await cliOver(centre).run("init", "dev", "im-repo", "cache", "--force");
@@ -203,7 +222,7 @@ describe("[R106] export and diff", () => {
   test("what was imported is exported as the same files; differing ones are kept unless forced", async () => {
     await using folder = await aFolder();
     const centre = new MemoryCentre();
-    await cliOver(centre).run("import", "config/test");
+    await cliOver(centre).run("import", "--yes", "config/test");
     expect((await cliOver(centre).run("export", folder.path)).code).toBe(0);
     expect(JSON.parse(await readFile(join(folder.path, "test/im-repo/cache.json"), "utf8"))).toEqual(
       JSON.parse(await readFile("config/test/im-repo/cache.json", "utf8")),

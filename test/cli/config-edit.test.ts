@@ -19,7 +19,7 @@ describe("[R106] set, replace, delete", () => {
     const { out, code } = await run("set", KEY, '{"producer":{"retries":5},"topics":{"b":"y"}}');
     expect([code, out]).toEqual([0, '+ producer.retries: 5\n+ topics.b: "y"\n']);
     expect(await valueOf(centre)).toEqual({ producer: { linger: "1ms", retries: 5 }, topics: { a: "x", b: "y" } });
-    await run("--env", "dev", "replace", "im-repo/mq", '{"codec":"protobuf"}');
+    await run("--env", "dev", "replace", "--yes", "im-repo/mq", '{"codec":"protobuf"}');
     expect(await valueOf(centre)).toEqual({ codec: "protobuf" });
   });
 
@@ -32,10 +32,10 @@ describe("[R106] set, replace, delete", () => {
       code: 1,
       talk: expect.stringContaining("has no field producer.linger; see: config-cli get") as string,
     });
-    expect((await run("delete", KEY)).code).toBe(0);
-    expect([await valueOf(centre), (await run("delete", KEY)).talk]).toEqual([
+    expect((await run("delete", "--yes", KEY)).code).toBe(0);
+    expect([await valueOf(centre), await run("delete", KEY)]).toEqual([
       null,
-      `${KEY}: said so already; nothing was written\n`,
+      { code: 1, out: "", talk: `nothing stands under ${KEY}; nothing was written\n` },
     ]);
   });
 
@@ -85,6 +85,93 @@ describe("[R106] set, replace, delete", () => {
     });
     expect((await run("replace", KEY, "{}")).code).toBe(0);
     expect(await valueOf(centre)).toEqual({});
+  });
+
+  test.each(["set", "replace"])("%s: null is a value like any other, and valid nowhere", async (command) => {
+    const centre = new MemoryCentre();
+    await centre.put(KEY, '{"codec":"json"}');
+    const { code, talk } = await cliOver(centre).run(command, KEY, "null");
+    expect([code, talk]).toEqual([
+      1,
+      expect.stringContaining(`${KEY}: mq: null is not allowed here (allowed: an object)`) as string,
+    ]);
+    expect(await valueOf(centre)).toEqual({ codec: "json" });
+  });
+
+  test("null that stands already is refused by validate, and healed by set and replace", async () => {
+    const centre = new MemoryCentre();
+    await centre.put(KEY, "null");
+    expect(await cliOver(centre).run("validate", "--centre")).toMatchObject({ code: 1 });
+    expect((await cliOver(centre).run("set", KEY, '{"codec":"json"}')).out).toBe(
+      '~ (value): null → {"codec":"json"}\n',
+    );
+    expect(await valueOf(centre)).toEqual({ codec: "json" });
+  });
+
+  test("replace and delete ask before they take away what they do not name; set and one field do not", async () => {
+    const centre = new MemoryCentre();
+    await centre.put(KEY, '{"codec":"json","topics":{"a":"x"}}');
+    const asked = cliOver(centre, { terminal: true, answers: ["n"] });
+    const nobody = cliOver(centre);
+    for (const args of [
+      ["delete", KEY],
+      ["replace", KEY, "{}"],
+    ] as const) {
+      const { code, talk } = await asked.run(...args);
+      expect([code, talk]).toEqual([
+        2,
+        `- codec: "json"\n- topics.a: "x"\n${args[0]} ${KEY}? [y/N] nothing was written\n`,
+      ]);
+      expect(await nobody.run(...args)).toMatchObject({
+        code: 2,
+        out: "",
+        talk: expect.stringContaining("repeat with --yes, or with --dry-run") as string,
+      });
+      expect(await nobody.run(...args, "--dry-run")).toEqual({
+        code: 0,
+        out: '- codec: "json"\n- topics.a: "x"\n',
+        talk: "nothing was written\n",
+      });
+    }
+    expect((await nobody.run("set", KEY, '{"codec":"protobuf"}', "--dry-run")).out).toBe(
+      '~ codec: "json" → "protobuf"\n',
+    );
+    expect((await nobody.run("set", KEY, '{"codec":"xml"}', "--dry-run")).code).toBe(1);
+    expect(centre.revision).toBe(2);
+    expect((await nobody.run("delete", KEY, "topics.a")).code).toBe(0);
+    expect(await cliOver(centre, { terminal: true, answers: ["y"] }).run("delete", KEY)).toMatchObject({ code: 0 });
+    expect(await valueOf(centre)).toBeNull();
+  });
+
+  test("what a person agreed to is written over what was shown, and over nothing else", async () => {
+    const centre = new MemoryCentre();
+    await centre.put(KEY, '{"codec":"json"}');
+    const cli = cliOver(
+      new (class extends MemoryCentre {
+        override get = (key: string): ReturnType<MemoryCentre["get"]> => centre.get(key);
+        override compareAndSet = async (
+          ...[key, expected, value]: Parameters<MemoryCentre["compareAndSet"]>
+        ): ReturnType<MemoryCentre["compareAndSet"]> => {
+          if (centre.revision === 2) await centre.put(KEY, '{"codec":"protobuf"}');
+          return await centre.compareAndSet(key, expected, value);
+        };
+      })(),
+      { terminal: true, answers: ["y", "y"] },
+    );
+    expect(await cli.run("delete", KEY)).toMatchObject({ code: 4 });
+    expect(await valueOf(centre)).toEqual({ codec: "protobuf" });
+  });
+
+  test("what comes on stdin and is no UTF-8 is refused, not stored as something else; so is what is too large", async () => {
+    const centre = new MemoryCentre();
+    const broken = Buffer.concat([Buffer.from('{"topics":{"a":"'), Buffer.of(0xff, 0xfe), Buffer.from('"}}')]);
+    expect(await cliOver(centre, { stdin: broken }).run("set", KEY, "-")).toMatchObject({
+      code: 2,
+      talk: "the JSON argument is refused at 1:17: is not UTF-8\n",
+    });
+    const large = Buffer.alloc(1024 * 1024 + 1, " ");
+    expect(await cliOver(centre, { stdin: large }).run("set", KEY, "-")).toMatchObject({ code: 2 });
+    expect(await valueOf(centre)).toBeNull();
   });
 
   test("keys of tenants, and what is no key, are refused with the way out", async () => {

@@ -74,10 +74,10 @@ describe("[R102] [R105] [R106] [R117] config-cli on etcd", () => {
     expect((await cli.run("import", "config/prod", "--dry-run")).talk).toContain("29 key(s) would be written");
     const bad = await folder.put("prod/im-repo/cache.json", '{\n  "db": 99\n}');
     await folder.put("prod/im-task/cache.json", "{}");
-    const refused = await cli.run("import", folder.path);
+    const refused = await cli.run("import", "--yes", folder.path);
     expect([refused.code, refused.out]).toEqual([1, `${bad}:2:3: cache.db: 99 is not a whole number from 0 to 15\n`]);
     expect((await world.coord.centre.list("/config/prod/")).items).toHaveLength(171);
-    expect((await cli.run("import", "config/prod", "--atomic")).code).toBe(0);
+    expect((await cli.run("import", "config/prod", "--atomic", "--yes")).code).toBe(0);
     const { items } = await world.coord.centre.list("/config/prod/");
     expect(items).toHaveLength(200);
     expect(new Set(items.filter(({ key }) => !key.includes("/tenants/")).map(({ revision }) => revision)).size).toBe(1);
@@ -135,7 +135,7 @@ describe("[R102] [R105] [R106] [R117] config-cli on etcd", () => {
     await cli.run("set", MQ, json({ codec: "json" }));
     const then = (await world.coord.centre.get(MQ))?.revision ?? 0;
     await cli.run("set", MQ, json({ codec: "protobuf" }));
-    await cli.run("delete", MQ);
+    await cli.run("delete", "--yes", MQ);
     for (let i = 0; i < 20; i += 1) await world.coord.centre.put("/config/prod/im-repo/clog", json({ maxBackups: i }));
     const { out, talk } = await cli.run("history", MQ);
     expect(out.split("\n")[0]).toMatch(/^r\d+ version 2$/);

@@ -17,8 +17,9 @@ export interface CliRig {
 }
 
 type Given = Partial<Pick<CliSeams, "clock" | "rng" | "signal" | "env" | "terminal">> & {
-  readonly stdin?: string;
-  readonly answers?: readonly string[];
+  readonly stdin?: string | Uint8Array;
+  /** Null: the answer is ended with Ctrl-D. */
+  readonly answers?: readonly (string | null)[];
 };
 
 /** The command line over a centre, without a process. */
@@ -34,9 +35,9 @@ export function cliOver(centre: Centre, given: Given = {}): CliRig {
       terminal: false,
       ask: (question) => {
         talk.push(question);
-        return Promise.resolve(left.shift() ?? "");
+        return Promise.resolve(left.length === 0 ? "" : (left.shift() ?? null));
       },
-      readStdin: () => Promise.resolve(stdin),
+      readStdin: () => Promise.resolve(Buffer.from(stdin)),
       env: { COORD_ENDPOINTS: "http://127.0.0.1:2379" },
       clock: systemClock,
       rng: seededRng(),

@@ -63,8 +63,8 @@ async function bringIn(
     );
     return EXIT.done;
   }
-  if (context.seams.terminal && !flags.yes) {
-    context.seams.talk(tableOf(plan));
+  if (!flags.yes) {
+    if (context.seams.terminal) context.seams.talk(tableOf(plan));
     if (!(await confirmed(context.seams, `write ${changes.length} key(s)?`, "--yes"))) return EXIT.usage;
   }
   return await write(context, plan, { atomic: flags.atomic, again: "import" });
@@ -104,6 +104,7 @@ export interface InitFlags {
   readonly from: string;
   readonly dryRun: boolean;
   readonly force: boolean;
+  readonly yes: boolean;
 }
 interface InitScope {
   readonly env?: string | undefined;
@@ -143,8 +144,8 @@ export async function init(context: Context, scope: InitScope, flags: InitFlags)
     talkLine(context, `${missing.length} key(s) missing, ${kept} there already; nothing was written`);
     return EXIT.done;
   }
-  if (!flags.force && !(await confirmed(context.seams, `put ${missing.length} missing key(s)?`, "--force")))
-    return EXIT.usage;
+  const agreed = flags.force || flags.yes;
+  if (!agreed && !(await confirmed(context.seams, `put ${missing.length} missing key(s)?`, "--yes"))) return EXIT.usage;
   const ended = await write(context, plan, { atomic: false, again: "init" });
   return ended === EXIT.done ? await readBack(context, missing) : ended;
 }

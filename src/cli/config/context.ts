@@ -68,6 +68,6 @@ export function outProblems(context: Context, problems: readonly FileProblem[]):
   else for (const problem of problems) outLine(context, formatFileProblem(problem));
 }
 
-/** JSON that was given as an argument; `-` takes it from stdin. */
-export const argumentText = async ({ seams }: Context, text: string): Promise<string> =>
+/** JSON that was given as an argument; `-` takes it from stdin, as bytes: what is no UTF-8 must not be stored as something else. */
+export const argumentText = async ({ seams }: Context, text: string): Promise<Uint8Array | string> =>
   text === "-" ? await seams.readStdin() : text;

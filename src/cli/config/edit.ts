@@ -13,14 +13,16 @@ import { asSourced, newProblems, readRelated } from "./centre-set.ts";
 import type { Context } from "./context.ts";
 import { CliFailure, EXIT } from "./failure.ts";
 
-/** What becomes of a value: the next one, or null to delete the key. */
-export type Edit = (now: Json | null) => Json | null;
+/** What becomes of a value; undefined where nothing stands, or is to stand. A stored `null` is a value, though none that is valid. */
+export type Edit = (now: Json | undefined) => Json | undefined;
 
 export interface Edited {
-  readonly before: Json | null;
-  readonly after: Json | null;
-  /** Of the write; null where nothing had to be written. */
+  readonly before: Json | undefined;
+  readonly after: Json | undefined;
+  /** Of the write; null where nothing was written. */
   readonly revision: number | null;
+  /** The exit code of who did not agree; null where nobody had to, or did. */
+  readonly declined: number | null;
   readonly tries: number;
 }
 
@@ -40,10 +42,16 @@ export interface Editing {
   readonly seen?: number;
   /** Whatever stands there is written over, even what is no JSON. */
   readonly blind?: boolean;
+  /** Asked once it is known to be valid: null to write over what was looked at and nothing else, or the exit code of a no. */
+  readonly agree?: (looked: Pick<Edited, "before" | "after">) => Promise<number | null>;
 }
 
 /** Reads, edits, checks and writes only over what was read; starts over when somebody else was faster. */
-export async function editKey(context: Context, key: ConfigKey, { edit, seen, blind }: Editing): Promise<Edited> {
+export async function editKey(
+  context: Context,
+  key: ConfigKey,
+  { edit, seen, blind, agree }: Editing,
+): Promise<Edited> {
   const { seams } = context;
   const centre = await context.centre();
   const until = seams.clock.monotonic() + context.timeout;
@@ -54,24 +62,27 @@ export async function editKey(context: Context, key: ConfigKey, { edit, seen, bl
     if (seen !== undefined && (found?.revision ?? 0) !== seen) throw outrun(key, tries);
     const before = blind === true ? readable(found) : valueOf(key, found);
     const after = edit(before);
-    if (isSame(before, after, found)) return { before, after: before, revision: null, tries };
-    if (after !== null) refuseProblems(key, after, sourced);
+    if (isSame(before, after, found)) return { before, after: before, revision: null, tries, declined: null };
+    if (after !== undefined) refuseProblems(key, after, sourced);
+    if (agree !== undefined && tries > 1) throw outrun(key, tries);
+    const declined = (await agree?.({ before, after })) ?? null;
+    if (declined !== null) return { before, after, revision: null, tries, declined };
     const revision = await writeOver({ context, centre, key }, found, after);
-    if (revision !== null) return { before, after, revision, tries };
+    if (revision !== null) return { before, after, revision, tries, declined };
     if (tries >= MOST_TRIES || (tries >= FEWEST_TRIES && seams.clock.monotonic() >= until)) throw outrun(key, tries);
     await seams.clock.sleep(backoffAfter(tries, WAIT, seams.rng.float()), seams.signal);
   }
 }
 
-function isSame(before: Json | null, after: Json | null, found: KeyValue | null): boolean {
-  if (after === null) return found === null;
-  return before !== null && sameJson(before, after);
+function isSame(before: Json | undefined, after: Json | undefined, found: KeyValue | null): boolean {
+  if (after === undefined) return found === null;
+  return before !== undefined && sameJson(before, after);
 }
 
-/** Null also for what stands there and is no JSON. */
-function readable(found: KeyValue | null): Json | null {
+/** Undefined also for what stands there and is no JSON. */
+function readable(found: KeyValue | null): Json | undefined {
   const read = found === null ? null : readJson(found.value);
-  return read?.ok === true && found?.damaged !== true ? read.document.value : null;
+  return read?.ok === true && found?.damaged !== true ? read.document.value : undefined;
 }
 
 interface Place {
@@ -84,9 +95,9 @@ interface Place {
 async function writeOver(
   { context, centre, key }: Place,
   found: KeyValue | null,
-  after: Json | null,
+  after: Json | undefined,
 ): Promise<number | null> {
-  const text = after === null ? null : JSON.stringify(after);
+  const text = after === undefined ? null : JSON.stringify(after);
   try {
     const done = await centre.compareAndSet(formatKey(key), found?.revision ?? 0, text, context.seams.signal);
     return done.ok ? done.revision : null;
@@ -97,8 +108,8 @@ async function writeOver(
 }
 
 /** The value that stands, or a refusal: what is no JSON cannot be merged into. */
-export function valueOf(key: ConfigKey, found: KeyValue | null): Json | null {
-  if (found === null) return null;
+export function valueOf(key: ConfigKey, found: KeyValue | null): Json | undefined {
+  if (found === null) return undefined;
   const read = readJson(found.value);
   if (read.ok && found.damaged !== true) return read.document.value;
   throw new CliFailure(
@@ -124,7 +135,7 @@ const outrun = (key: ConfigKey, tries: number): CliFailure =>
   );
 
 /** JSON of an argument, with the place of what is wrong with it. */
-export function jsonArgument(text: string): Json {
+export function jsonArgument(text: Uint8Array | string): Json {
   const read = readJson(text);
   if (read.ok) return read.document.value;
   const { line, column } = read.place;

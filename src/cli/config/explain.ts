@@ -25,7 +25,7 @@ export async function explain(context: Context, key: ConfigKey, files: string): 
     if (read !== null && !("document" in read)) throw new CliFailure(EXIT.found, formatFileProblem(read));
     if (read !== null) layers[`file ${word}`] = read.document.value;
     const value = valueOf(at, await centre.get(formatKey(at), context.seams.signal));
-    if (value !== null) layers[`centre ${word}`] = value;
+    if (value !== undefined) layers[`centre ${word}`] = value;
   }
   const { schema } = componentOf(component);
   const merged = mergeLayers(schema, layers);

@@ -16,6 +16,9 @@ export const EXIT = {
   untold: 6,
 } as const;
 
+/** Ended by Ctrl-C or SIGTERM: 128 + SIGINT, as shells say it. */
+export const STOPPED = 130;
+
 /** A refusal for people: what, where, and what to do next. */
 export class CliFailure extends Error {
   readonly exitCode: number;

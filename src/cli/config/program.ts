@@ -6,9 +6,9 @@ import { diff, FILES, get, list, validateCentre, validateFiles } from "./command
 import { migrate, type MigrateFlags } from "./commands-migrate.ts";
 import { template } from "./commands-template.ts";
 import { watch } from "./commands-watch.ts";
-import { remove, replace, set } from "./commands-write.ts";
+import { remove, replace, set, type WriteFlags } from "./commands-write.ts";
 import { type Context, type GlobalFlags, OUTPUTS, withContext } from "./context.ts";
-import { EXIT, exitOf } from "./failure.ts";
+import { CliFailure, EXIT, exitOf, STOPPED } from "./failure.ts";
 import type { CliSeams } from "./seams.ts";
 import { escaped } from "./show.ts";
 
@@ -26,8 +26,8 @@ export async function runConfigCli(args: readonly string[], seams: CliSeams, nam
     return ended.code;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
-    if (seams.signal.aborted) return 130;
     const known = exitOf(error);
+    if (seams.signal.aborted && !(error instanceof CliFailure)) return STOPPED;
     if (known === null) throw error;
     for (const line of known.message.split("\n")) seams.talk(`${escaped(line)}\n`);
     return known.exitCode;
@@ -111,7 +111,8 @@ function addWriting(program: Command, run: Run): void {
     .description("puts keys that are missing, from the files; never touches one that stands")
     .option("--from <folder>", "root of the files", FILES)
     .option("--dry-run", "shows what is missing", false)
-    .option("--force", "without asking", false)
+    .option("--yes", "without asking", false)
+    .option("--force", "the same as --yes", false)
     .action((env: string | undefined, service: string | undefined, component: string | undefined, flags: InitFlags) =>
       run((context) => init(context, { env, service, component }, flags)),
     );
@@ -130,15 +131,24 @@ function addWriting(program: Command, run: Run): void {
   program
     .command("set <key> <json>")
     .description("lays the JSON over what stands there")
-    .action((key: string, json: string) => run((context) => set(context, key, json)));
+    .option("--dry-run", "shows what would change", false)
+    .action((text: string, json: string, flags: WriteFlags) => run((context) => set(context, { text, json }, flags)));
   program
     .command("replace <key> <json>")
     .description("puts the JSON in place of what stands there")
-    .action((key: string, json: string) => run((context) => replace(context, key, json)));
+    .option("--dry-run", "shows what would change", false)
+    .option("--yes", "without asking", false)
+    .action((text: string, json: string, flags: WriteFlags) =>
+      run((context) => replace(context, { text, json }, flags)),
+    );
   program
     .command("delete <key> [field]")
     .description("takes the key away, or one field of it such as retry.maxRetries")
-    .action((key: string, field?: string) => run((context) => remove(context, key, field)));
+    .option("--dry-run", "shows what would change", false)
+    .option("--yes", "without asking; one field goes without being asked for", false)
+    .action((text: string, field: string | undefined, flags: WriteFlags) =>
+      run((context) => remove(context, { text, field }, flags)),
+    );
   program
     .command("migrate <old>")
     .description("files of older layouts (a folder per service, app.json) into the tree")

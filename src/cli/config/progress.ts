@@ -26,8 +26,12 @@ export function progress(
 /** Yes, or nothing happens. Where nobody can be asked, the flag is demanded. */
 export async function confirmed(seams: CliSeams, question: string, flag: string): Promise<boolean> {
   if (!seams.terminal) {
-    seams.talk(`nobody can be asked here; repeat with ${flag} to go on, or with --dry-run to look first\n`);
+    seams.talk(`nothing was written: nobody can be asked here; repeat with ${flag}, or with --dry-run to look first\n`);
     return false;
   }
-  return /^y(?:es)?$/i.test((await seams.ask(`${question} [y/N] `)).trim());
+  const answer = await seams.ask(`${question} [y/N] `);
+  if (answer === null) seams.talk("\n");
+  const agreed = answer !== null && /^y(?:es)?$/i.test(answer.trim());
+  if (!agreed) seams.talk("nothing was written\n");
+  return agreed;
 }

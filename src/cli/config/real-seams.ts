@@ -1,31 +1,22 @@
-import { createInterface } from "node:readline/promises";
-import { text } from "node:stream/consumers";
 import { realProcess, untilSignalled } from "../../infra/boot/run-process.ts";
 import { openCoord } from "../../infra/coord/open-coord.ts";
 import { systemClock, systemRng } from "../../kube/clock.ts";
 import { millisOf, seconds } from "../../lib/time.ts";
+import { DOCUMENT_LIMITS } from "../../infra/config/json-text.ts";
+import { askAt, readBounded } from "./ask.ts";
 import { dial } from "./dial.ts";
 import type { CliSeams } from "./seams.ts";
 
 /** A person waits: little, and then the failure is told. */
 const RETRY = { maxRetries: 2, initial: millisOf(100), factor: 2, max: seconds(1) };
 
-async function ask(question: string): Promise<string> {
-  const terminal = createInterface({ input: process.stdin, output: process.stderr });
-  try {
-    return await terminal.question(question);
-  } finally {
-    terminal.close();
-  }
-}
-
 /** Everything real: the terminal, the clock, etcd. */
 export const realSeams = (): CliSeams => ({
   out: (data) => void process.stdout.write(data),
   talk: (talk) => void process.stderr.write(talk),
   terminal: process.stdin.isTTY && process.stderr.isTTY,
-  ask,
-  readStdin: () => text(process.stdin),
+  ask: (question) => askAt({ input: process.stdin, output: process.stderr }, question),
+  readStdin: () => readBounded(process.stdin, DOCUMENT_LIMITS.bytes),
   env: process.env,
   clock: systemClock,
   rng: systemRng,

@@ -15,8 +15,10 @@ export interface CliSeams {
   readonly talk: (text: string) => void;
   /** Whether somebody sits at the other end, who can be asked and shown progress. */
   readonly terminal: boolean;
-  readonly ask: (question: string) => Promise<string>;
-  readonly readStdin: () => Promise<string>;
+  /** Null where the answer was ended instead of given (Ctrl-D). @throws CliFailure for Ctrl-C. */
+  readonly ask: (question: string) => Promise<string | null>;
+  /** At most one byte more than a document may have. */
+  readonly readStdin: () => Promise<Uint8Array>;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly clock: Clock;
   readonly rng: Rng;

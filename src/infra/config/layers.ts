@@ -32,7 +32,7 @@ export function mergeLayers(schema: z.ZodType, layers: Layers): Merged {
     const above = layers[layer];
     if (above !== undefined) value = lay({ below: value, above, shape }, { origin: root, layer });
   }
-  return { value: value ?? emptyOf(shape), originOf: (path) => originAt(root, path) };
+  return { value: value === undefined ? emptyOf(shape) : value, originOf: (path) => originAt(root, path) };
 }
 
 /** The patch laid over the value as layers are: what `set` does with one key. */
