@@ -40,7 +40,7 @@ export function coordOf(settings: SettingsOf<"coord">, named: string, deps: Coor
     },
     clock,
     rng,
-    metrics,
+    ...(settings.enableMetrics ? { metrics } : {}),
     ...(settings.enableTracing && tracer !== undefined ? { tracer } : {}),
     log: log.module("coord"),
   });

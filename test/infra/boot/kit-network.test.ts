@@ -2,9 +2,9 @@ import { describe, expect, test } from "vitest";
 import { environmentOf } from "../../../src/infra/boot/kit-config.ts";
 import { coordOf } from "../../../src/infra/boot/kit-coord.ts";
 import { type Network, openNetwork } from "../../../src/infra/boot/kit-network.ts";
-import { noLog } from "../../../src/infra/clog/log.ts";
+import { noLog, openLog } from "../../../src/infra/clog/log.ts";
 import { coordSettings } from "../../../src/infra/config/coord-settings.ts";
-import { noMetrics } from "../../../src/infra/metrics/metrics.ts";
+import { noMetrics, openMetrics } from "../../../src/infra/metrics/metrics.ts";
 import { ManualClock, seededRng } from "../../support/manual-clock.ts";
 
 const clock = new ManualClock();
@@ -91,4 +91,33 @@ describe("[R108] COORD_ENDPOINTS", () => {
       expect(() => open(named)).toThrow(/^COORD_ENDPOINTS: .* is not http:\/\/HOST:PORT,… or https:\/\/HOST:PORT,…$/);
     },
   );
+});
+
+describe("[R108] coord's own switches", () => {
+  /** One call, which the guard refuses at once. */
+  async function failing(about: Readonly<Record<string, unknown>>) {
+    const metrics = openMetrics();
+    const lines: string[] = [];
+    const log = openLog({ level: "info", clock, destination: { write: (line) => void lines.push(line) } });
+    const settings = coordSettings.parse({
+      endpoints: ["169.254.169.254:1"],
+      tls: "None",
+      retry: { maxRetries: 0 },
+      ...about,
+    });
+    const coord = coordOf(settings, "", { network: network(), clock, rng: seededRng(), log, metrics });
+    await expect(coord.centre.get("/a")).rejects.toThrow("coord: ");
+    await coord.close();
+    return { text: await metrics.text(), said: lines.join("") };
+  }
+
+  test("enableMetrics: failures are counted, or are not", async () => {
+    expect((await failing({})).text).toContain('infra_errors_total{component="coord"');
+    expect((await failing({ enableMetrics: false })).text).not.toContain('infra_errors_total{component="coord"');
+  });
+
+  test("enableTracing in a process that makes no traces is said to have no effect", async () => {
+    expect((await failing({ enableTracing: true })).said).toContain("enableTracing has no effect");
+    expect((await failing({})).said).not.toContain("enableTracing");
+  });
 });
