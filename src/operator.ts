@@ -49,6 +49,8 @@ export interface Operator {
   readonly log: OpenedLog;
   readonly metrics: Metrics;
   readonly health: HealthServer;
+  /** In words. */
+  readonly settingsFrom: string;
   /** Works until `signal` is aborted, then ends what is under way, stores it, and gives the lease free. */
   run(signal: AbortSignal): Promise<void>;
 }
@@ -74,18 +76,23 @@ const LABELS = {
 /** Builds the whole operator by hand and connects nothing to anything global: several may live in one process. */
 export async function compose(options: OperatorOptions, seams: Seams): Promise<Operator> {
   const { clock } = seams;
+  await using opening = new AsyncDisposableStack();
   const log = openLog({ level: "info", destination: seams.logTo, clock, initialFields: { service: "turnout" } });
+  opening.defer(() => log.close());
   const metrics = openMetrics({ values: LABELS });
   const health = openHealth({ clock, metrics, log });
   const tools: Tools = { log, metrics };
-  const source = await options.settings(tools);
+  const source = opening.use(await options.settings(tools));
   const live = { settings: source.first };
   log.level(live.settings.operator.log.level);
   for (const checker of source.checkers) health.add(checker);
   const server = await openHealthServer({ listen: live.settings.operator.listen, health, metrics, log });
+  opening.defer(() => server.close());
   const api = openApi(options, seams, tools);
+  opening.defer(() => api.transport.close());
   const apiServer = options.connection.origin;
   const effects = openEffects(live.settings, seams, { ...tools, own: server.address, apiServer });
+  opening.defer(() => effects.close());
   const parts: Parts = { ...partsOf(options, seams, { tools, api, effects, live }), health, log, metrics };
   source.follow((next) => {
     live.settings = next;
@@ -94,15 +101,14 @@ export async function compose(options: OperatorOptions, seams: Seams): Promise<O
     parts.caches.wakeWaiting("EndpointUnavailable");
   });
   feedMetrics({ metrics, caches: parts.caches, log, time: api.time, loopDelay: seams.loopDelay });
+  const open = opening.move();
   const close = async (): Promise<void> => {
     // What they hold for later would keep the process: the next sweep is minutes away.
     for (const queue of [parts.caches.taskQueue, parts.caches.tenantQueue, parts.caches.sweepQueue]) queue.close();
+    // No later settings for what is being closed.
     await source[Symbol.asyncDispose]();
     await parts.events.close(seconds(2));
-    await effects.close();
-    await api.transport.close();
-    await server.close();
-    await log.close();
+    await open.disposeAsync();
   };
   const run = async (signal: AbortSignal): Promise<void> => {
     try {
@@ -111,7 +117,7 @@ export async function compose(options: OperatorOptions, seams: Seams): Promise<O
       await close();
     }
   };
-  return { log, metrics, health: server, run };
+  return { log, metrics, health: server, settingsFrom: source.from, run };
 }
 
 interface Api {

@@ -90,9 +90,9 @@ export async function runOperator(args: readonly string[], seams: Seams): Promis
   try {
     return await run(args, seams);
   } catch (error) {
-    if (error instanceof ConnectionError || (error instanceof InfraError && error.type === "CONFIG")) {
+    if (error instanceof ConnectionError || error instanceof InfraError) {
       console.error(`${error.message}; nothing was started`);
-      return 2;
+      return error instanceof ConnectionError || error.type === "CONFIG" ? 2 : 1;
     }
     console.error(error);
     return 1;
@@ -124,8 +124,12 @@ async function run(args: readonly string[], seams: Seams): Promise<number> {
     seams,
   );
   const { origin, user } = connection;
-  operator.log.info({ identity: given.identity, listen: operator.health.address, apiServer: origin, user }, "started");
-  await operator.run(untilSignalled(realProcess));
+  const about = { identity: given.identity, listen: operator.health.address, settings: operator.settingsFrom };
+  operator.log.info({ ...about, apiServer: origin, user }, "started");
+  const stop = untilSignalled(realProcess);
+  const told = (): void => operator.log.info({}, "told to stop: what is under way settles first");
+  stop.addEventListener("abort", told, { once: true });
+  await operator.run(stop);
   return 0;
 }
 
@@ -133,7 +137,7 @@ async function run(args: readonly string[], seams: Seams): Promise<number> {
 async function settingsOf(choice: SettingsChoice, seams: Seams): Promise<OperatorOptions["settings"] | null> {
   if (!("path" in choice)) return (tools) => planeSettings(choice, seams, tools);
   const loaded = await loadSettings(choice.path);
-  if (loaded.ok) return () => Promise.resolve(fixedSettings(loaded.settings));
+  if (loaded.ok) return () => Promise.resolve(fixedSettings(loaded.settings, choice.path));
   console.error(`${choice.path}: ${loaded.problems.length} problem(s), nothing was started`);
   for (const problem of loaded.problems) console.error(`  ${formatProblem(problem)}`);
   return null;

@@ -1,3 +1,5 @@
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
 import { InfraError } from "./lib/infra-error.ts";
 import type { JsonObject } from "./lib/json.ts";
 import { formatDuration } from "./lib/time.ts";
@@ -9,7 +11,7 @@ import type { SettingsOf } from "./infra/config/components.ts";
 import { crossCheck } from "./infra/config/cross-check.ts";
 import { openConfig } from "./infra/config/open-config.ts";
 import { formatProblem, type Problem } from "./infra/config/problems.ts";
-import type { Environment } from "./infra/config/services.ts";
+import { type Environment, ENVIRONMENTS } from "./infra/config/services.ts";
 import type { Settings } from "./infra/config/settings.ts";
 import type { Checker } from "./infra/health/health.ts";
 import type { Seams, Tools } from "./seams.ts";
@@ -17,14 +19,17 @@ import type { Seams, Tools } from "./seams.ts";
 /** Where the operator's settings come from, and how later ones reach it. */
 export interface SettingsSource extends AsyncDisposable {
   readonly first: Settings;
+  /** Where the first ones come from, in words. */
+  readonly from: string;
   /** Called with each later value once it is in force; only what was checked as a whole gets there. */
   follow(apply: (next: Settings) => void): void;
   readonly checkers: readonly Checker[];
 }
 
 /** Read once, for as long as the process lives. */
-export const fixedSettings = (settings: Settings): SettingsSource => ({
+export const fixedSettings = (settings: Settings, path: string): SettingsSource => ({
   first: settings,
+  from: path,
   follow: () => undefined,
   checkers: [],
   [Symbol.asyncDispose]: () => Promise.resolve(),
@@ -45,22 +50,22 @@ export interface PlaneOptions {
  */
 export async function planeSettings(options: PlaneOptions, seams: Seams, tools: Tools): Promise<SettingsSource> {
   await using opening = new AsyncDisposableStack();
+  await mustBeTree(options);
   const about = { ...options, ...tools, service: "turnout", clock: seams.clock, rng: seams.rng } as const;
   const coord = await centreOf(about, seams);
   if (coord !== null) opening.use(coord);
   const centre = coord?.centre ?? null;
-  const [operator, endpoints] = await Promise.all([
-    openConfig(centre, { ...about, component: "operator" }),
-    openConfig(centre, { ...about, component: "endpoints" }),
+  const [operator, endpoints] = await bothOf(opening, [
+    opened("operator", () => openConfig(centre, { ...about, component: "operator" }), options),
+    opened("endpoints", () => openConfig(centre, { ...about, component: "endpoints" }), options),
   ]);
-  opening.use(operator);
-  opening.use(endpoints);
   const first = fitting({ operator: operator.current(), endpoints: endpoints.current() });
   for (const problem of first.left) tools.log.error({ problem }, "an endpoint is left out until it is corrected");
   let { left } = first;
   const open = opening.move();
   return {
     first: first.settings,
+    from: [operator, endpoints].map((manager) => formatSource(options, manager)).join(", "),
     follow: (apply) =>
       follow(operator, endpoints, (next) => {
         left = [];
@@ -69,6 +74,42 @@ export async function planeSettings(options: PlaneOptions, seams: Seams, tools: 
     checkers: [checkerOf("operator", operator, () => []), checkerOf("endpoints", endpoints, () => left)],
     [Symbol.asyncDispose]: () => open.disposeAsync(),
   };
+}
+
+function formatSource({ files, env }: PlaneOptions, manager: Operator | Endpoints): string {
+  const { source, revision } = manager.status();
+  if (source === "file") return `files of ${join(files, env)}`;
+  return revision === null ? source : `${source} at revision ${revision}`;
+}
+
+/** @throws InfraError CONFIG */
+async function mustBeTree({ files, env }: PlaneOptions): Promise<void> {
+  const folder = join(files, env);
+  const found = await stat(folder).catch(() => null);
+  if (found?.isDirectory() === true) return;
+  const message = `${folder}: there is no such folder (allowed: the root of a tree of ${ENVIRONMENTS.join(", ")})`;
+  throw new InfraError({ component: "config", type: "CONFIG", code: "NoTree", message, retryable: false });
+}
+
+/** A refusal names the file that would have to hold the value. */
+async function opened<M>(component: string, open: () => Promise<M>, { files, env }: PlaneOptions): Promise<M> {
+  try {
+    return await open();
+  } catch (error) {
+    if (!(error instanceof InfraError) || error.code !== "NoGoodValue" || error.message.startsWith(files)) throw error;
+    const { type, code, retryable } = error;
+    const message = `${join(files, env, "turnout", `${component}.json`)}: ${error.message}`;
+    throw new InfraError({ component: "config", type, code, message, retryable }, { cause: error });
+  }
+}
+
+/** Both, or neither is left open. @throws what the first of them says */
+async function bothOf<A extends AsyncDisposable, B extends AsyncDisposable>(
+  opening: AsyncDisposableStack,
+  [first, second]: readonly [Promise<A>, Promise<B>],
+): Promise<readonly [A, B]> {
+  for (const one of await Promise.allSettled([first, second])) if (one.status === "fulfilled") opening.use(one.value);
+  return [await first, await second];
 }
 
 /**

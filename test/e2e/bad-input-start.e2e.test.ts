@@ -1,4 +1,6 @@
-import { readFile, writeFile } from "node:fs/promises";
+import { once } from "node:events";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, inject, test } from "vitest";
 import { startOperator } from "../../deployment/demo/children.ts";
@@ -20,7 +22,9 @@ const BUNDLE = "dist/test-operator.mjs";
 
 /** Runs the operator until it gives up; with an API server, so that only the settings are in its way. */
 async function start(...args: readonly string[]): Promise<{ readonly code: number | null; readonly said: string }> {
-  const command = { file: process.execPath, args: [join(ROOT, BUNDLE), ...args], cwd: stand.folder };
+  // With a centre as well, which must not keep a process that has given up.
+  const env = { COORD_ENDPOINTS: stand.env["COORD_ENDPOINTS"] ?? "" };
+  const command = { file: process.execPath, args: [join(ROOT, BUNDLE), ...args], cwd: stand.folder, env };
   const { code, output } = await run({ ...command, timeout: seconds(20) }, stand.machine);
   return { code, said: output.trimEnd() };
 }
@@ -68,6 +72,55 @@ describe.concurrent("started with what cannot work", () => {
     const { code, said } = await start(...args);
     expect(code).toBe(2);
     expect(said).toContain(says);
+  });
+
+  test.for([
+    ["a tree that is not there", {}, "/test: there is no such folder (allowed: the root of a tree of dev, test, prod)"],
+    [
+      "a tree without settings of the operator",
+      { "test/turnout/endpoints.json": "[]" },
+      "/test/turnout/operator.json: ",
+    ],
+    [
+      "settings in the tree that are cut off",
+      { "test/turnout/operator.json": "{" },
+      "/test/turnout/operator.json:1:2: ",
+    ],
+  ] as const)("%s", async ([what, files, says], { expect }) => {
+    const root = join(stand.folder, what.replaceAll(" ", "-"));
+    for (const [path, text] of Object.entries(files)) {
+      await mkdir(join(root, path, ".."), { recursive: true });
+      await writeFile(join(root, path), text);
+    }
+    const kubeconfig = stand.env["KUBECONFIG_OPERATOR"] ?? "";
+    const { code, said } = await start("--kubeconfig", kubeconfig, "--config", root, "--env", "test");
+    expect(code).toBe(2);
+    expect(said).toContain(`${root}${says}`);
+    expect(said).not.toContain("    at ");
+  });
+
+  test.for(["--settings", "--config"])("a port that somebody else has, with %s", async (how, { expect }) => {
+    const holder = createServer();
+    await once(holder.listen(0, "127.0.0.1"), "listening");
+    const { port } = holder.address() as AddressInfo;
+    try {
+      const { operator, endpoints } = JSON.parse(await readFile(stand.settings, "utf8")) as Record<string, object>;
+      const taken = JSON.stringify({ ...operator, listen: { host: "127.0.0.1", port } });
+      const root = join(stand.folder, `taken${how}`);
+      const turnout = join(root, "test", "turnout");
+      await mkdir(turnout, { recursive: true });
+      await writeFile(join(turnout, "operator.json"), taken);
+      await writeFile(join(turnout, "endpoints.json"), JSON.stringify(endpoints));
+      const where = how === "--settings" ? [how, turnout] : [how, root, "--env", "test"];
+      const { code, said } = await start("--kubeconfig", stand.env["KUBECONFIG_OPERATOR"] ?? "", ...where);
+      expect(code).toBe(1);
+      expect(said).toContain(
+        `cannot listen on 127.0.0.1:${port}: another process has it; stop that one or change listen`,
+      );
+      expect(said).not.toContain("    at ");
+    } finally {
+      holder.close();
+    }
   });
 
   test("a kubeconfig that is not there", async ({ expect }) => {

@@ -166,10 +166,17 @@ describe("[SEC-51] slow and greedy clients", () => {
     await again.close();
   });
 
-  test("a port that is taken is an error, not a silence", async () => {
+  test("where it cannot listen, it says what is in the way and what to change", async () => {
     await using rig = await openRig();
-    await expect(
-      openHealthServer({ listen: rig.server.address, health: rig.health, metrics: rig.metrics }),
-    ).rejects.toThrow(/EADDRINUSE/);
+    const { health, metrics } = rig;
+    const { host, port } = rig.server.address;
+    await expect(openHealthServer({ listen: { host, port }, health, metrics })).rejects.toMatchObject({
+      type: "UNAVAILABLE",
+      message: `cannot listen on ${host}:${port}: another process has it; stop that one or change listen`,
+    });
+    await expect(openHealthServer({ listen: { host: "192.0.2.1", port: 0 }, health, metrics })).rejects.toMatchObject({
+      type: "CONFIG",
+      message: expect.stringContaining("cannot listen on 192.0.2.1:0: EADDRNOTAVAIL; change listen"),
+    });
   });
 });

@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { InfraError } from "../../lib/infra-error.ts";
 import type { Log } from "../clog/log.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { HealthBoard } from "./health.ts";
@@ -33,7 +34,7 @@ const LIMITS = { connections: 64, headers: 8 * 1024, requestMs: 5000, idleMs: 50
  * Probes for everybody, without content; numbers and details on loopback only. A listener beyond loopback therefore answers
  * /livez, /readyz and /startupz and knows nothing else.
  *
- * @throws Error of node:net where it cannot listen.
+ * @throws InfraError where it cannot listen, saying whether another process or the address is in the way
  */
 export async function openHealthServer(deps: HealthServerDeps): Promise<HealthServer> {
   const { listen, health, metrics, log, metricsAt } = deps;
@@ -116,9 +117,23 @@ const isLoopbackHost = (host: string): boolean => host === "::1" || /^127(?:\.\d
 
 function listening(server: Server, { host, port }: HealthServerDeps["listen"]): Promise<void> {
   return new Promise((resolve, reject) => {
-    server.once("error", reject);
+    const refused = (error: NodeJS.ErrnoException): void => {
+      const taken = error.code === "EADDRINUSE";
+      const why = taken
+        ? "another process has it; stop that one or change listen"
+        : `${error.code ?? error.message}; change listen to an address of this machine and a port that is free to us`;
+      const message = `cannot listen on ${host}:${port}: ${why}`;
+      const type = taken ? "UNAVAILABLE" : "CONFIG";
+      reject(
+        new InfraError(
+          { component: "health", type, code: "CannotListen", message, retryable: taken },
+          { cause: error },
+        ),
+      );
+    };
+    server.once("error", refused);
     server.listen({ host, port, exclusive: true }, () => {
-      server.removeListener("error", reject);
+      server.removeListener("error", refused);
       resolve();
     });
   });
