@@ -158,7 +158,7 @@ class Line {
       [client, server],
       [server, client],
     ] as const) {
-      socket.on("error", () => other.resetAndDestroy());
+      socket.on("error", () => reset(other));
       socket.on("end", () => other.end());
       socket.on("close", () => {
         other.destroySoon();
@@ -179,8 +179,8 @@ class Line {
     }
   }
   reset(): void {
-    this.#client.resetAndDestroy();
-    this.#server.resetAndDestroy();
+    reset(this.#client);
+    reset(this.#server);
   }
 
   #pass(direction: Direction, bytes: Buffer): void {
@@ -204,4 +204,10 @@ class Line {
     this.#proxy.passed[direction] += allowed.length;
     if (cutAfter !== null && this.#counted[direction] >= cutAfter) this.reset();
   }
+}
+
+/** libuv resets no socket that is being ended, and node (24) forgets such a one unclosed: its process then never ends. */
+function reset(socket: Socket): void {
+  if (socket.writableEnded) socket.destroy();
+  else socket.resetAndDestroy();
 }
