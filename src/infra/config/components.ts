@@ -25,10 +25,12 @@ export interface Component<S extends z.ZodType = z.ZodType> {
 
 const kit = { shared: true, filesOnly: [] } as const;
 const own = { services: ["turnout"], shared: false } as const;
+/** The operator has its log and its numbers in its own component: `operator.log`, `operator.listen`. */
+const kitServices = ["im-repo", "im-logic", "im-gateway", "im-task"] as const satisfies readonly Service[];
 
 /** Every component once: types, validation, templates, reference page and what the tree may hold come from here. */
 export const COMPONENTS = {
-  clog: { ...kit, schema: clogSettings, about: "The log of a process.", services: SERVICES, reloadable: ["level"] },
+  clog: { ...kit, schema: clogSettings, about: "The log of a process.", services: kitServices, reloadable: ["level"] },
   coord: {
     ...kit,
     schema: coordSettings,
@@ -40,7 +42,7 @@ export const COMPONENTS = {
     ...kit,
     schema: metricsSettings,
     about: "Metrics and traces.",
-    services: SERVICES,
+    services: kitServices,
     reloadable: ["slowRequestThreshold", "samplerType", "samplerRatio"],
   },
   cache: {
@@ -82,7 +84,7 @@ export const COMPONENTS = {
     ...kit,
     schema: mqSettings,
     about: "Kafka.",
-    services: ["im-repo", "im-logic", "im-gateway", "im-task"],
+    services: kitServices,
     reloadable: ["consumer.maxPollRecords", "consumer.maxRetries", "consumer.retryBackoff"],
   },
   operator: {
