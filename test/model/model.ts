@@ -10,8 +10,7 @@ import type { Scenario } from "./world.ts";
 /** `npm run model` with TURNOUT_MODEL_SIZE=large searches the greater bounds too. */
 export const LARGE = process.env["TURNOUT_MODEL_SIZE"] === "large";
 
-// A search says itself how far it got; it ends by its bounds and not by a clock.
-// Not how long one may take: where a state space that grew without a bound is given up.
+// A search ends by its bounds. The clock gives up where a state space has grown without one.
 vi.setConfig({ testTimeout: (LARGE ? 60 : 5) * 60_000 });
 
 /** Everything that can happen within the scenario is looked at and breaks nothing. Fewer states than `floor` would mean that it did not happen. */
