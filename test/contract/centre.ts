@@ -204,6 +204,16 @@ export function centreContract(name: string, open: () => Promise<CentreRig>): vo
       expect(sets[0]?.compacted).toEqual({ since: from.revision });
     });
 
+    test("a watch from a bare revision that was compacted away tells what was written since, and nothing older", async () => {
+      await using rig = await open();
+      const { centre, prefix } = rig;
+      await centre.put(`${prefix}a`, "1");
+      const revision = await centre.put(`${prefix}b`, "1");
+      await rig.compact(await centre.put(`${prefix}c`, "1"));
+      const sets = await take(centre, prefix, { enough: 1, from: { items: [], revision } });
+      expect(said(sets)).toEqual(["c 1"]);
+    });
+
     test("a watch ends with its signal", async () => {
       await using rig = await open();
       const stop = new AbortController();

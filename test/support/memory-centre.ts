@@ -126,7 +126,7 @@ export class MemoryCentre implements Centre {
     if (delivered >= this.#revision) return null;
     if (delivered < this.#compacted || delivered === 0) {
       const items = this.#below(range);
-      const puts = items.filter((item) => known.get(item.key)?.revision !== item.revision);
+      const puts = items.filter((item) => item.revision > delivered && known.get(item.key)?.revision !== item.revision);
       const gone = [...known.keys()].filter((key) => !items.some((item) => item.key === key));
       const changes: Change[] = [
         ...puts.map((item) => ({ kind: "put" as const, ...item })),

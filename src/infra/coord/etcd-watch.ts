@@ -166,8 +166,12 @@ class RangeWatch {
   }
 
   *#difference({ items, revision }: Listing, since: number | null): Generator<ChangeSet, void> {
+    // The store was set back: its revisions say nothing about ours.
+    const isRewound = since !== null && revision < since;
     const standing = new Set(items.map(({ key }) => key));
-    const puts = items.filter((item) => this.#known.get(item.key) !== item.revision).map(putOf);
+    // What was not written since stands as it stood, whether we were told of it or only of a revision to begin behind.
+    const later = isRewound ? 0 : (since ?? 0);
+    const puts = items.filter((item) => item.revision > later && this.#known.get(item.key) !== item.revision).map(putOf);
     const deletes = [...this.#known.keys()]
       .filter((key) => !standing.has(key))
       .map((key): Change => ({ kind: "delete", key, revision }));
