@@ -121,7 +121,7 @@ describe("[R106] get and list", () => {
 describe("arguments", () => {
   test.each<readonly [args: readonly string[], says: RegExp]>([
     [["lst"], /unknown command 'lst'[^]*Did you mean list/],
-    [["list", "deev"], /"deev" is no environment; there are dev, test, prod/],
+    [["list", "deev"], /"deev" is no environment; did you mean dev\? there are dev, test, prod/],
     [["-o", "xml", "list"], /Allowed choices are table, tree, json/],
     [["--timeout", "10", "list"], /--timeout: "10" is not a duration such as 10s/],
     [["--endpoints", "ftp://x", "list"], /is not http:\/\/HOST:PORT/],
@@ -130,10 +130,22 @@ describe("arguments", () => {
     [["--username", "me", "--password-file", "/nowhere", "list"], /there is no file \/nowhere/],
     [["rollback", KEY], /required option '--to <revision>'/],
     [["rollback", KEY, "--to", "x"], /--to: "x" is no whole number/],
-    [["template", "cash"], /"cash" is no component; there are clog/],
-    [["template", "db", "--service", "im-logic"], /im-logic has no db; im-repo have/],
+    [["template", "cash"], /"cash" is no component; did you mean cache\? there are clog/],
+    [["template", "db", "--service", "im-logic"], /im-logic has no db; it belongs to im-repo/],
     [["completion", "tcsh"], /completion is there for bash, zsh, fish/],
     [["watch", "/other/"], /does not lie below \/config\//],
+    [["watch", "nope"], /"nope" can hold nothing: "nope" is no environment/],
+    [["watch", "dev/im-rep/"], /"im-rep" is no service; did you mean im-repo\?/],
+    [["watch", "dev/im-repo/cach"], /"cach" is no component; did you mean cache\?/],
+    [["watch", "dev/im-repo/cache/"], /"cache" is no folder/],
+    [["watch", "dev/im-repo/tenants/N_S"], /"N_S" is not a namespace/],
+    [["watch", "dev/", "--from", "7"], /--from: the centre is at revision 1, it has not come to 7 yet/],
+    [["init", "dev", "nope"], /"nope" is no service; there are global, im-repo/],
+    [["init", "dev", "im-logic", "db"], /im-logic has no db; it has clog, coord, metrics, mq/],
+    [["import", "config/dev", "--env", "prod"], /config\/dev holds dev only, nothing of prod/],
+    [["diff", "config/dev", "--env", "prod"], /config\/dev holds dev only, nothing of prod/],
+    [["validate", "config/dev", "--env", "prod"], /config\/dev holds dev only, nothing of prod/],
+    [["--ca-file", "/nowhere", "list"], /--ca-file is for https:\/\/, and --endpoints says http:\/\//],
   ])("%j is refused", async (args, says) => {
     const { code, talk, out } = await cliOver(new MemoryCentre()).run(...args);
     expect([code, out]).toEqual([2, ""]);
@@ -313,7 +325,7 @@ describe("[R105] watch", () => {
     expect((await watching).code).toBe(0);
     const [told = "", argument] = (await readFile(into, "utf8")).split("\n");
     expect([JSON.parse(told), argument]).toEqual([
-      { key: KEY, revision: 2, at: expect.any(String) as string, kind: "put", value: { db: 2 }, changed: ["db"] },
+      { key: KEY, revision: 2, toldAt: expect.any(String) as string, kind: "put", value: { db: 2 }, changed: ["db"] },
       "$(id)",
     ]);
   });

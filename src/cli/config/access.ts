@@ -35,6 +35,9 @@ export async function accessOf(flags: AccessFlags, env: Readonly<Record<string, 
   if ((flags.username === undefined) !== (flags.passwordFile === undefined)) {
     throw usage("--username and --password-file go together");
   }
+  if (clear > 0 && flags.caFile !== undefined) {
+    throw usage("--ca-file is for https://, and --endpoints says http://; leave one of them out");
+  }
   return {
     endpoints: parts.map(({ address }) => address),
     tls: clear > 0 ? null : { ca: flags.caFile === undefined ? null : await readText(flags.caFile, "--ca-file") },

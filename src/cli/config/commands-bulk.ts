@@ -1,7 +1,7 @@
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { checkSet } from "../../infra/config/check-tree.ts";
-import { componentOf, isComponent } from "../../infra/config/components.ts";
+import { componentOf, componentsOf, hasComponent } from "../../infra/config/components.ts";
 import { type ConfigKey, fileOfKey, formatKey } from "../../infra/config/config-key.ts";
 import { readJson } from "../../infra/config/json-text.ts";
 import { type Environment, ENVIRONMENTS } from "../../infra/config/services.ts";
@@ -11,7 +11,8 @@ import type { Json, JsonObject } from "../../lib/json.ts";
 import { asSourced, forCentre, fromFile, newProblems, prefixOf, readCentre } from "./centre-set.ts";
 import { type Context, outJson, outProblems, talkLine } from "./context.ts";
 import { CliFailure, EXIT } from "./failure.ts";
-import { environmentOf } from "./key-argument.ts";
+import { filesOfEnv } from "./commands-look.ts";
+import { componentNameOf, environmentOf, layerOf } from "./key-argument.ts";
 import { type Planned, planOf, writePlan } from "./plan.ts";
 import { confirmed } from "./progress.ts";
 import { table } from "./show.ts";
@@ -26,7 +27,7 @@ export interface ImportFlags {
 export async function importTree(context: Context, path: string, flags: ImportFlags): Promise<number> {
   const found = await readTree(path);
   const env = onlyEnvironment(context, found.files, path);
-  const files = found.files.filter(({ key }) => key.env === env);
+  const files = filesOfEnv(context, found.files, path);
   const problems = [...found.problems, ...checkSet(files.map(fromFile), "file")];
   if (problems.length > 0 || env === null) {
     outProblems(context, problems);
@@ -115,20 +116,27 @@ interface InitScope {
 /** `init [ENV] [SERVICE] [COMPONENT]`: puts keys that are missing, from the files; what stands is never touched. */
 export async function init(context: Context, scope: InitScope, flags: InitFlags): Promise<number> {
   const env = environmentOf(scope.env) ?? context.env ?? null;
-  if (scope.component !== undefined && !isComponent(scope.component))
-    throw new CliFailure(EXIT.usage, `${JSON.stringify(scope.component)} is no component`);
+  const layer = scope.service === undefined ? undefined : layerOf(scope.service);
+  const component = scope.component === undefined ? undefined : componentNameOf(scope.component);
+  if (layer !== undefined && component !== undefined && !hasComponent(layer, component)) {
+    throw new CliFailure(EXIT.usage, `${layer} has no ${component}; it has ${componentsOf(layer).join(", ")}`);
+  }
   const found = await readTree(flags.from);
   const files = found.files.filter(
     ({ key }) =>
       (env === null || key.env === env) &&
-      (scope.service === undefined || key.layer === scope.service) &&
-      (scope.component === undefined || key.component === scope.component),
+      (layer === undefined || key.layer === layer) &&
+      (component === undefined || key.component === component),
   );
   const problems = [...found.problems, ...checkSet(found.files.map(fromFile), "file")];
   if (problems.length > 0) {
     outProblems(context, problems);
     talkLine(context, "the files are not valid; nothing was written");
     return EXIT.found;
+  }
+  if (files.length === 0) {
+    const place = [env, layer, component].filter((part) => part !== undefined && part !== null).join("/");
+    throw new CliFailure(EXIT.found, `${flags.from} holds no file of ${place}; write one: config-cli template`);
   }
   const centre = await context.centre();
   const envs = ENVIRONMENTS.filter((one) => files.some(({ key }) => key.env === one));

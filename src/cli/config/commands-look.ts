@@ -2,13 +2,13 @@ import { checkSet } from "../../infra/config/check-tree.ts";
 import { differences } from "../../infra/config/changed-paths.ts";
 import { formatKey, formatTenantKey, parseKey } from "../../infra/config/config-key.ts";
 import { readJson } from "../../infra/config/json-text.ts";
-import { type FileProblem, readTree } from "../../infra/config/tree.ts";
+import { type FileProblem, readTree, type TreeFile } from "../../infra/config/tree.ts";
 import { checkSecrets } from "./check-secrets.ts";
 import { forCentre, fromFile, prefixOf, readCentre } from "./centre-set.ts";
 import { type Context, outJson, outLine, outProblems, talkLine } from "./context.ts";
 import { CliFailure, EXIT } from "./failure.ts";
 import { explain } from "./explain.ts";
-import { environmentOf, readableKey, serviceOf } from "./key-argument.ts";
+import { environmentOf, layerOf, readableKey } from "./key-argument.ts";
 import { masked, oneLine, table, tree } from "./show.ts";
 
 /** Where files stand unless a path is given. */
@@ -20,7 +20,7 @@ export async function validateFiles(
   { path = FILES, secrets }: { readonly path?: string | undefined; readonly secrets: boolean },
 ): Promise<number> {
   const found = await readTree(path);
-  const files = found.files.filter(({ key }) => context.env === undefined || key.env === context.env);
+  const files = filesOfEnv(context, found.files, path);
   const sourced = files.map(fromFile);
   const missing = secrets ? await checkSecrets(sourced, context.seams.env) : [];
   const problems = [...found.problems, ...checkSet(sourced, "file"), ...missing];
@@ -32,6 +32,15 @@ export async function validateCentre(context: Context): Promise<number> {
   const set = await readCentre(await context.centre(), prefixOf(context.env), context.seams.signal);
   const problems = [...set.problems, ...checkSet(set.sourced, "centre")];
   return tellProblems(context, problems, `${set.values.size} keys of the centre`);
+}
+
+/** The files of --env. @throws CliFailure where the path has files, and all of them are another environment's. */
+export function filesOfEnv({ env }: Context, files: readonly TreeFile[], path: string): readonly TreeFile[] {
+  if (env === undefined) return files;
+  const found = files.filter(({ key }) => key.env === env);
+  if (found.length > 0 || files.length === 0) return found;
+  const others = [...new Set(files.map(({ key }) => key.env))].join(", ");
+  throw new CliFailure(EXIT.usage, `${path} holds ${others} only, nothing of ${env}; give another path or --env`);
 }
 
 function tellProblems(context: Context, problems: readonly FileProblem[], looked: string): number {
@@ -85,7 +94,7 @@ export async function list(
   serviceText: string | undefined,
 ): Promise<number> {
   const env = environmentOf(envText) ?? context.env;
-  const service = serviceText === "global" ? "global" : serviceOf(serviceText);
+  const service = serviceText === undefined ? undefined : layerOf(serviceText);
   const { items } = await (await context.centre()).list(prefixOf(env, service), context.seams.signal);
   const rows = items.map((item) => ({
     key: item.key,
@@ -127,7 +136,7 @@ export async function diff(context: Context, path: string = FILES): Promise<numb
     outProblems(context, found.problems);
     return EXIT.found;
   }
-  const files = found.files.filter(({ key }) => context.env === undefined || key.env === context.env);
+  const files = filesOfEnv(context, found.files, path);
   const envs = [...new Set(files.map(({ key }) => key.env))];
   const centre = await context.centre();
   const sets = await Promise.all(envs.map((env) => readCentre(centre, prefixOf(env), context.seams.signal)));

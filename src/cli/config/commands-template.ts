@@ -1,17 +1,12 @@
-import {
-  componentOf,
-  hasComponent,
-  isComponent,
-  COMPONENT_NAMES,
-  type ComponentName,
-} from "../../infra/config/components.ts";
+import { componentOf, type ComponentName, hasComponent } from "../../infra/config/components.ts";
 import { mergeLayers } from "../../infra/config/layers.ts";
-import { GLOBAL, type Layer, isLayer, LAYERS } from "../../infra/config/services.ts";
+import { GLOBAL, type Layer } from "../../infra/config/services.ts";
 import { templateOf } from "../../infra/config/template.ts";
 import { formatFileProblem, readKeyFile } from "../../infra/config/tree.ts";
 import type { Json } from "../../lib/json.ts";
 import type { Context } from "./context.ts";
 import { CliFailure, EXIT } from "./failure.ts";
+import { componentNameOf, layerOf } from "./key-argument.ts";
 
 /** `template COMPONENT`: a commented file; with --env and --service it holds what the files say for that service. */
 export async function template(
@@ -19,20 +14,17 @@ export async function template(
   name: string,
   { service, files }: { readonly service?: string | undefined; readonly files: string },
 ): Promise<number> {
-  if (!isComponent(name))
-    throw new CliFailure(
-      EXIT.usage,
-      `${JSON.stringify(name)} is no component; there are ${COMPONENT_NAMES.join(", ")}`,
-    );
+  const component = componentNameOf(name);
   if (service === undefined) {
-    context.seams.out(templateOf(name));
+    context.seams.out(templateOf(component));
     return EXIT.done;
   }
-  if (!isLayer(service))
-    throw new CliFailure(EXIT.usage, `${JSON.stringify(service)} is no service; there are ${LAYERS.join(", ")}`);
-  if (!hasComponent(service, name))
-    throw new CliFailure(EXIT.usage, `${service} has no ${name}; ${componentOf(name).services.join(", ")} have`);
-  context.seams.out(templateOf(name, await valuesOf(context, { layer: service, component: name, files })));
+  const layer = layerOf(service);
+  if (!hasComponent(layer, component)) {
+    const owners = componentOf(component).services.join(", ");
+    throw new CliFailure(EXIT.usage, `${layer} has no ${component}; it belongs to ${owners}`);
+  }
+  context.seams.out(templateOf(component, await valuesOf(context, { layer, component, files })));
   return EXIT.done;
 }
 

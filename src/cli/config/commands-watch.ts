@@ -1,6 +1,6 @@
 import { differences } from "../../infra/config/changed-paths.ts";
 import { readJson } from "../../infra/config/json-text.ts";
-import type { Centre, Change, ChangeSet, KeyValue, Listing } from "../../infra/coord/coord.ts";
+import type { Centre, Change, ChangeSet, KeyValue, Listing, WatchLink } from "../../infra/coord/coord.ts";
 import { InfraError } from "../../lib/infra-error.ts";
 import type { Json } from "../../lib/json.ts";
 import { formatInstant } from "../../lib/time.ts";
@@ -32,18 +32,10 @@ export async function watch(context: Context, text: string, flags: WatchFlags): 
   const start = await startOf({ centre, range, since }, signal);
   const known = new Map(start.items.map((item) => [item.key, valueOf(item)]));
   talkLine(context, `watching ${range} after revision ${start.revision}; Ctrl-C ends it`);
-  const onLink = (link: { readonly up: boolean; readonly cause?: string }): void =>
-    talkLine(
-      context,
-      link.up ? "connected again; what was missed follows" : `not connected: ${link.cause ?? "lost"}; trying again`,
-    );
+  const onLink = linkTeller(context);
   let told = 0;
   for await (const set of centre.watch(range, { signal, from: start, onLink })) {
-    if (set.compacted !== null)
-      talkLine(
-        context,
-        `history after revision ${set.compacted.since} is compacted away: what follows is the difference to now`,
-      );
+    if (set.compacted !== null) talkLine(context, gapOf(set, set.compacted.since));
     for (const change of set.changes) {
       if (told >= most) break;
       const before =
@@ -58,6 +50,21 @@ export async function watch(context: Context, text: string, flags: WatchFlags): 
   return EXIT.done;
 }
 
+/** Says that the line was lost, and when it is there again; that it comes up at first goes without saying. */
+function linkTeller(context: Context): (link: WatchLink) => void {
+  let isLost = false;
+  return (link) => {
+    if (!link.up) talkLine(context, `not connected: ${link.cause}; trying again`);
+    else if (isLost) talkLine(context, "connected again; what was missed follows");
+    isLost = !link.up;
+  };
+}
+
+const gapOf = ({ revision }: ChangeSet, since: number): string =>
+  revision < since
+    ? `etcd was set back from revision ${since} to ${revision}: what follows is the difference to now`
+    : `history after revision ${since} is compacted away: what follows is the difference to now;\nof keys that were deleted meanwhile only those are told that stood when this watch began`;
+
 interface Start {
   readonly centre: Centre;
   readonly range: string;
@@ -66,12 +73,31 @@ interface Start {
 
 /** Without a revision, what stands now is known; with one, nothing is, and each key is looked up as it was. */
 async function startOf({ centre, range, since }: Start, signal: AbortSignal): Promise<Listing> {
-  if (since !== undefined) return { items: [], revision: since };
+  if (since !== undefined) {
+    await refuseFuture(centre, { range, since }, signal);
+    return { items: [], revision: since };
+  }
   if (range.endsWith("/")) return await centre.list(range, signal);
   const found = await centre.get(range, signal);
   if (found !== null) return { items: [found], revision: found.revision };
   const { revision } = await centre.list(`${range}/`, signal);
   return { items: [], revision };
+}
+
+/** Nothing follows a revision that was never reached; a watch would wait for it, and miss what comes before. */
+async function refuseFuture(
+  centre: Centre,
+  { range, since }: { readonly range: string; readonly since: number },
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    await centre.getAt(range.replace(/\/$/, ""), since, signal);
+  } catch (error) {
+    if (!(error instanceof InfraError) || !["FutureRevision", "Compacted"].includes(error.code)) throw error;
+    if (error.code === "Compacted") return;
+    const { revision } = await centre.list(range.endsWith("/") ? range : `${range}/`, signal);
+    throw new CliFailure(EXIT.usage, `--from: the centre is at revision ${revision}, it has not come to ${since} yet`);
+  }
 }
 
 /** The key just before the change; unknown where that is compacted away. */
@@ -96,13 +122,13 @@ async function tell(context: Context, { change, set, before, flags }: Telling): 
   const { key, kind, revision } = change;
   const after = kind === "put" ? valueOf(change) : undefined;
   const changed = differences(before, after);
-  const at = formatInstant(context.seams.clock.now());
+  const toldAt = formatInstant(context.seams.clock.now());
   const value = after === undefined ? null : masked(after);
-  const told: Told = { key, revision, at, kind, value, changed: changed.map(({ path }) => path) };
+  const told: Told = { key, revision, toldAt, kind, value, changed: changed.map(({ path }) => path) };
   if (context.output === "json")
     context.seams.out(`${JSON.stringify({ ...told, compacted: set.compacted !== null })}\n`);
   else {
-    outLine(context, `${at} r${revision} ${key}${kind === "delete" ? " deleted" : ""}`);
+    outLine(context, `${toldAt} r${revision} ${key}${kind === "delete" ? " deleted" : ""}`);
     for (const line of changeLines(changed)) outLine(context, `  ${line}`);
   }
   await tellHook(context, flags, told);

@@ -11,7 +11,8 @@ import { CliFailure, EXIT } from "./failure.ts";
 export interface Told {
   readonly key: string;
   readonly revision: number;
-  readonly at: string;
+  /** When it was told here: etcd keeps no times of changes. */
+  readonly toldAt: string;
   readonly kind: "put" | "delete";
   /** Null where the key is gone, or holds no JSON. */
   readonly value: unknown;

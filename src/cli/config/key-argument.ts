@@ -1,12 +1,14 @@
-import { type ConfigKey, parseKey, ROOT, type TenantKey } from "../../infra/config/config-key.ts";
+import { COMPONENT_NAMES, type ComponentName, isComponent } from "../../infra/config/components.ts";
+import { type ConfigKey, folderRefusal, parseKey, ROOT, type TenantKey } from "../../infra/config/config-key.ts";
 import {
   type Environment,
   ENVIRONMENTS,
   isEnvironment,
-  isService,
-  type Service,
-  SERVICES,
+  isLayer,
+  type Layer,
+  LAYERS,
 } from "../../infra/config/services.ts";
+import { nearest } from "../../lib/nearest.ts";
 import { CliFailure, EXIT } from "./failure.ts";
 
 const usage = (message: string): CliFailure => new CliFailure(EXIT.usage, message);
@@ -35,19 +37,39 @@ export function readableKey(text: string, env: Environment | undefined): ConfigK
 
 export function environmentOf(text: string | undefined): Environment | undefined {
   if (text === undefined || isEnvironment(text)) return text;
-  throw usage(`${JSON.stringify(text)} is no environment; there are ${ENVIRONMENTS.join(", ")}`);
+  throw usage(
+    `${JSON.stringify(text)} is no environment; ${didYouMean(text, ENVIRONMENTS)}there are ${ENVIRONMENTS.join(", ")}`,
+  );
 }
 
-export function serviceOf(text: string | undefined): Service | undefined {
-  if (text === undefined || isService(text)) return text;
-  throw usage(`${JSON.stringify(text)} is no service; there are ${SERVICES.join(", ")}`);
+/** Also `global`. */
+export function layerOf(text: string): Layer {
+  if (isLayer(text)) return text;
+  throw usage(`${JSON.stringify(text)} is no service; ${didYouMean(text, LAYERS)}there are ${LAYERS.join(", ")}`);
 }
+
+export function componentNameOf(text: string): ComponentName {
+  if (isComponent(text)) return text;
+  const near = didYouMean(text, COMPONENT_NAMES);
+  throw usage(`${JSON.stringify(text)} is no component; ${near}there are ${COMPONENT_NAMES.join(", ")}`);
+}
+
+function didYouMean(text: string, known: readonly string[]): string {
+  const near = nearest(text, known);
+  return near === null ? "" : `did you mean ${near}? `;
+}
+
+/** `/config/dev/im-repo/cache`, cut at its slashes. */
+const DEPTH_OF_KEYS = 5;
 
 /** A key or a prefix ending in `/` for watching. */
 export function rangeOf(text: string, env: Environment | undefined): string {
   const whole = wholeKey(text, env);
-  if (!whole.startsWith(ROOT)) throw usage(`${JSON.stringify(text)} does not lie below ${ROOT}`);
-  if (whole.endsWith("/")) return whole;
-  if (parseKey(whole).kind !== "none") return whole;
-  return `${whole}/`;
+  const parsed = parseKey(whole);
+  if (parsed.kind !== "none") return whole;
+  const isFolder = whole.endsWith("/") || whole.split("/").length < DEPTH_OF_KEYS || whole.includes("/tenants/");
+  const folder = whole.endsWith("/") ? whole : `${whole}/`;
+  const reason = isFolder ? folderRefusal(folder) : parsed.reason;
+  if (reason === null) return folder;
+  throw usage(`${JSON.stringify(text)} can hold nothing: ${reason}`);
 }

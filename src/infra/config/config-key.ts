@@ -62,6 +62,21 @@ export function parseKey(text: string): ParsedKey {
   return { kind: "tenant", key: { env, service, namespace, tenantId } };
 }
 
+/** Why nothing can stand below the folder, which ends in `/`; null where something can. */
+export function folderRefusal(text: string): string | null {
+  if (!text.startsWith(ROOT)) return `does not lie below ${ROOT}`;
+  const segments = text.slice(ROOT.length, -1).split("/");
+  const [env = "", layer, word, namespace, ...rest] = segments;
+  if (text === ROOT) return null;
+  if (!isEnvironment(env)) return notAn("environment", env, ENVIRONMENTS);
+  if (layer === undefined) return null;
+  if (!isLayer(layer)) return notAn("service", layer, LAYERS);
+  if (word === undefined) return null;
+  if (word !== TENANTS || !isService(layer)) return notAn("folder", word, isService(layer) ? [TENANTS] : []);
+  if (namespace === undefined) return null;
+  return NAMESPACE.test(namespace) && rest.length === 0 ? null : `${quoted(namespace)} is not a namespace`;
+}
+
 /** A file's path below the root of the tree, with slashes. */
 export function keyOfFile(path: string): ParsedKey {
   if (!path.endsWith(".json")) return none("files of the tree end with .json");
