@@ -1,5 +1,4 @@
 #!/usr/bin/env node
-import { existsSync } from "node:fs";
 import { chmod, stat } from "node:fs/promises";
 import { join } from "node:path";
 
@@ -11,7 +10,6 @@ const ROOT = join(import.meta.dirname, "..");
 const BUNDLES: Readonly<Record<string, string>> = {
   "dist/turnout.mjs": "src/main.ts",
   "dist/test-operator.mjs": "test/support/operator.ts",
-  "dist/kubectl-turnout.mjs": "src/cli/kubectl-turnout.ts",
   "dist/config-cli.mjs": "src/cli/config-cli.ts",
 };
 
@@ -48,7 +46,4 @@ function refuseForeign({ inputs }: Metafile, { output, entry }: { output: string
     throw new Error(`${output} must not hold ${foreign.join(", ")}: correct the imports of ${entry}`);
 }
 
-for (const [output, entry] of Object.entries(BUNDLES)) {
-  if (existsSync(join(ROOT, entry))) await bundle(output, entry);
-  else console.log(`${output}: left out, there is no ${entry}`);
-}
+for (const [output, entry] of Object.entries(BUNDLES)) await bundle(output, entry);

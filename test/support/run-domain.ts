@@ -1,24 +1,12 @@
-import { maxFence } from "../../src/lib/fence.ts";
 import { never } from "../../src/lib/never.ts";
 import { plus } from "../../src/lib/time.ts";
 import { decide } from "../../src/domain/decide.ts";
-import { fenceOf } from "../../src/domain/lock.ts";
 import type { Status, TaskSpec, TenantStatus } from "../../src/domain/stored.ts";
 import { aSpec, aTenant, NO_CONTROL } from "./build.ts";
 import { SETTINGS } from "./domain-kinds.ts";
 import { NOON } from "./manual-clock.ts";
 import type { Happening, Move, TaskObject, World } from "./run-world.ts";
-import {
-  lookedAt,
-  newProcess,
-  processOf,
-  restarted,
-  type Run,
-  statusOf,
-  synced,
-  viewOf,
-  withProcess,
-} from "./run-process.ts";
+import { lookedAt, newProcess, processOf, restarted, type Run, synced, viewOf, withProcess } from "./run-process.ts";
 import { createdTenant, lockStored, onTask, readTenant, remember, rivalsOf, stored, type Turn } from "./run-store.ts";
 import { acted, delivered } from "./run-effects.ts";
 
@@ -143,12 +131,3 @@ function turn(run: Run, { process: identity, task: name, fate, put }: Extract<Mo
 /** Everything that `task` ever did: its stored versions in order. */
 export const versionsOf = (run: Run, task: string): readonly Status[] =>
   run.trace.flatMap((one) => (one.is === "version" && one.task === task ? [one.after] : []));
-
-/** The greatest fence that was claimed for the tenant. */
-export const greatestFence = ({ world }: Run): string =>
-  maxFence(
-    ...Object.values(world.tasks).flatMap((task) => {
-      const status = statusOf(task);
-      return status === null || status.epoch === 0 ? [] : [fenceOf(status)];
-    }),
-  );
