@@ -20,6 +20,8 @@ export interface InfraFailure {
   readonly message: string;
   /** Whether the same call may succeed later without anybody doing anything. */
   readonly retryable: boolean;
+  /** The key, address or name concerned, for who says it in words of their own. */
+  readonly about?: string;
 }
 
 /** What every component of the kit throws and nothing else; `cause` is for logs only. */
@@ -29,13 +31,18 @@ export class InfraError extends Error {
   readonly type: InfraErrorType;
   readonly code: string;
   readonly retryable: boolean;
+  readonly about: string;
 
-  constructor({ component, type, code, message, retryable }: InfraFailure, options?: { readonly cause?: unknown }) {
+  constructor(
+    { component, type, code, message, retryable, about = "" }: InfraFailure,
+    options?: { readonly cause?: unknown },
+  ) {
     super(message, options);
     this.component = component;
     this.type = type;
     this.code = code;
     this.retryable = retryable;
+    this.about = about;
   }
 }
 
@@ -62,7 +69,7 @@ export function failuresOf<Code extends string>(
     error: (code, about, cause) => {
       const { type, retryable, says } = table[code];
       const message = about === "" ? `${component}: ${says}` : `${component}: ${about.slice(0, 256)}: ${says}`;
-      return new InfraError({ component, type, code, message, retryable }, cause === undefined ? {} : { cause });
+      return new InfraError({ component, type, code, message, retryable, about }, cause === undefined ? {} : { cause });
     },
     is: (error, ...codes): error is InfraError =>
       error instanceof InfraError && error.component === component && codes.some((code) => code === error.code),

@@ -1,4 +1,4 @@
-import { type FailureMeaning, failuresOf } from "../../lib/infra-error.ts";
+import { type FailureMeaning, failuresOf, type InfraError } from "../../lib/infra-error.ts";
 
 /** Everything that a call to etcd can end with. */
 const FAILURES = {
@@ -8,6 +8,11 @@ const FAILURES = {
     type: "TIMEOUT",
     retryable: false,
     says: "the answer was lost, it may have been done; read the key before writing again",
+  },
+  Silent: {
+    type: "TIMEOUT",
+    retryable: true,
+    says: "connected, but no answer comes; see whether etcd is stuck or overloaded",
   },
   TimedOut: { type: "TIMEOUT", retryable: true, says: "no answer in time; check the cluster and the network path" },
   Unavailable: {
@@ -20,10 +25,40 @@ const FAILURES = {
     retryable: false,
     says: "user name or password is wrong; correct them in the coord settings",
   },
+  AuthNeeded: {
+    type: "CONFIG",
+    retryable: false,
+    says: "etcd asks for a user; give username and password in the coord settings",
+  },
+  AuthOff: {
+    type: "CONFIG",
+    retryable: false,
+    says: "etcd asks for no user, authentication is off; leave username and password out of the coord settings",
+  },
   PermissionDenied: {
     type: "CONFIG",
     retryable: false,
     says: "the user may not do this; grant it the role for this key",
+  },
+  TlsAbsent: {
+    type: "CONFIG",
+    retryable: false,
+    says: 'it speaks no TLS, or breaks it off; correct the address, or say tls "None" in the coord settings',
+  },
+  TlsUntrusted: {
+    type: "CONFIG",
+    retryable: false,
+    says: "its certificate is of no authority that we trust; correct tls.ca in the coord settings",
+  },
+  TlsOtherName: {
+    type: "CONFIG",
+    retryable: false,
+    says: "its certificate is for another name; correct the address or tls.serverName in the coord settings",
+  },
+  TlsExpired: {
+    type: "CONFIG",
+    retryable: false,
+    says: "its certificate has expired or is not valid yet; renew it, or correct the clock here",
   },
   TlsFailed: {
     type: "CONFIG",
@@ -78,14 +113,20 @@ export type CoordCode = keyof typeof FAILURES;
 /** `about`: the key or address concerned. */
 export const { error: coordError, is: isCoordError } = failuresOf<CoordCode>("coord", FAILURES);
 
+/** What etcd calls an invalid argument, and what it means. */
+const INVALID: readonly (readonly [words: RegExp, code: CoordCode | "TokenStale"])[] = [
+  [/invalid user ID or password/, "AuthRefused"],
+  [/user name is empty/, "AuthNeeded"],
+  [/revision of auth store is old/, "TokenStale"],
+  [/too many operations/, "TooManyOperations"],
+  [/too large/, "TooLarge"],
+];
+
 /** gRPC status codes as the gateway passes them on; the text decides only where one code means two things. */
 export function codeOfStatus(status: number, text: string): CoordCode | "TokenStale" {
   switch (status) {
     case 3:
-      if (/invalid user ID or password/.test(text)) return "AuthRefused";
-      if (/revision of auth store is old/.test(text)) return "TokenStale";
-      if (/too many operations/.test(text)) return "TooManyOperations";
-      return /too large/.test(text) ? "TooLarge" : "Refused";
+      return INVALID.find(([words]) => words.test(text))?.[1] ?? "Refused";
     case 4:
     case 1:
       return "AnswerLost";
@@ -96,7 +137,7 @@ export function codeOfStatus(status: number, text: string): CoordCode | "TokenSt
     case 8:
       return /space/.test(text) ? "NoSpace" : "Unavailable";
     case 9:
-      return /authentication is not enabled/.test(text) ? "AuthRefused" : "Refused";
+      return /authentication is not enabled/.test(text) ? "AuthOff" : "Refused";
     case 11:
       return /compacted/.test(text) ? "Compacted" : "FutureRevision";
     case 14:
@@ -107,4 +148,30 @@ export function codeOfStatus(status: number, text: string): CoordCode | "TokenSt
     default:
       return "Refused";
   }
+}
+
+/** What a failed handshake means, by the code of Node or OpenSSL. */
+const TLS_CODES: Readonly<Record<string, CoordCode>> = {
+  ERR_SSL_WRONG_VERSION_NUMBER: "TlsAbsent",
+  ERR_SSL_PACKET_LENGTH_TOO_LONG: "TlsAbsent",
+  ERR_SSL_HTTP_REQUEST: "TlsAbsent",
+  // etcd in the clear hangs up on a handshake.
+  ECONNRESET: "TlsAbsent",
+  EPIPE: "TlsAbsent",
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: "TlsUntrusted",
+  UNABLE_TO_GET_ISSUER_CERT: "TlsUntrusted",
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: "TlsUntrusted",
+  SELF_SIGNED_CERT_IN_CHAIN: "TlsUntrusted",
+  DEPTH_ZERO_SELF_SIGNED_CERT: "TlsUntrusted",
+  CERT_SIGNATURE_FAILURE: "TlsUntrusted",
+  CERT_UNTRUSTED: "TlsUntrusted",
+  ERR_TLS_CERT_ALTNAME_INVALID: "TlsOtherName",
+  CERT_HAS_EXPIRED: "TlsExpired",
+  CERT_NOT_YET_VALID: "TlsExpired",
+};
+
+/** Why no secured connection came about. */
+export function tlsError(address: string, reason: string): InfraError {
+  const code = TLS_CODES[reason] ?? "TlsFailed";
+  return coordError(code, code === "TlsFailed" ? `${address} (${reason})` : address);
 }

@@ -10,7 +10,7 @@ import type { Connection } from "../egress/connect.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { Tracer } from "../metrics/tracer.ts";
 import type { CallLimits } from "./coord.ts";
-import { codeOfStatus, coordError, isCoordError } from "./etcd-failures.ts";
+import { codeOfStatus, type CoordCode, coordError, isCoordError, tlsError } from "./etcd-failures.ts";
 import { numberOf, objectOf } from "./etcd-wire.ts";
 
 /** Opens one guarded socket to `host:port`, secured where the settings say so. */
@@ -56,6 +56,8 @@ export class Gateway {
   readonly #pools = new Map<string, Pool>();
   readonly #closed = new AbortController();
   #limits: CallLimits;
+  /** Addresses whose last connection came about. */
+  readonly #reached = new Set<string>();
   #turn = 0;
   #token: Promise<string> | null = null;
 
@@ -104,7 +106,9 @@ export class Gateway {
   async stream(path: string, body: JsonObject, signal: AbortSignal): Promise<AsyncGenerator<JsonObject, void>> {
     const either = AbortSignal.any([signal, this.#closed.signal]);
     try {
-      return await this.#allAddresses((address) => this.#openStream({ address, path, body }, either), true);
+      const open = (address: string): ReturnType<Gateway["stream"]> =>
+        this.#openStream({ address, path, body }, either);
+      return await this.#allAddresses(open, true, either);
     } catch (error) {
       if (this.#closed.signal.aborted) throw coordError("Closed", path);
       signal.throwIfAborted();
@@ -133,7 +137,7 @@ export class Gateway {
     const { retry } = this.#limits;
     for (let failures = 1; ; failures += 1) {
       try {
-        return await this.#allAddresses(once, repeatable);
+        return await this.#allAddresses(once, repeatable, ended);
       } catch (error) {
         if (failures >= tries || ended.aborted || !isWorthAnother(error, repeatable)) throw error;
         await clock.sleep(backoffAfter(failures, retry, rng.float()), ended).catch(() => undefined);
@@ -143,7 +147,7 @@ export class Gateway {
   }
 
   /** Each address once, from the one that answered last; one more where only the token had to be renewed. */
-  async #allAddresses<T>(once: (address: string) => Promise<T>, repeatable: boolean): Promise<T> {
+  async #allAddresses<T>(once: (address: string) => Promise<T>, repeatable: boolean, ended: AbortSignal): Promise<T> {
     const { endpoints } = this.#deps;
     let last: unknown = null;
     let renewed = false;
@@ -160,6 +164,7 @@ export class Gateway {
         }
         if (!isWorthAnother(error, repeatable)) throw error;
         this.turnAway();
+        if (ended.aborted) throw error;
       }
     }
     throw last;
@@ -178,7 +183,8 @@ export class Gateway {
     } catch (error) {
       if (error instanceof InfraError || error instanceof TokenStale) throw error;
       if (!repeatable) throw coordError("AnswerLost", address, error);
-      throw coordError(ended.aborted ? (sent ? "TimedOut" : "ConnectFailed") : "Broken", address, error);
+      const unanswered = sent ? "TimedOut" : this.#unanswered(address);
+      throw coordError(ended.aborted ? unanswered : "Broken", address, error);
     }
   }
 
@@ -202,7 +208,7 @@ export class Gateway {
     } catch (error) {
       ended.abort();
       if (error instanceof InfraError || error instanceof TokenStale) throw error;
-      throw coordError("ConnectFailed", address, error);
+      throw coordError(this.#unanswered(address), address, error);
     }
   }
 
@@ -227,7 +233,7 @@ export class Gateway {
       return token;
     } catch (error) {
       if (error instanceof TokenStale) throw coordError("AuthRefused", address);
-      throw error instanceof InfraError ? error : coordError("ConnectFailed", address, error);
+      throw error instanceof InfraError ? error : coordError(this.#unanswered(address), address, error);
     }
   }
 
@@ -237,11 +243,19 @@ export class Gateway {
     return { status: response.statusCode, body: response.body as AsyncIterable<Uint8Array> };
   }
 
+  /** Why nothing came from there, as far as we know. */
+  #unanswered(address: string): CoordCode {
+    return this.#reached.has(address) ? "Silent" : "ConnectFailed";
+  }
+
   async #open(address: string, opened: Opened): Promise<void> {
     try {
+      this.#reached.delete(address);
       const dialled = await this.#deps.dial(address, this.#closed.signal);
+      if (dialled.ok) this.#reached.add(address);
       if (dialled.ok) opened(null, dialled.socket);
-      else opened(coordError(dialled.fault.code === "TlsFailed" ? "TlsFailed" : "ConnectFailed", address), null);
+      else if (dialled.fault.code === "TlsFailed") opened(tlsError(address, dialled.reason ?? "refused"), null);
+      else opened(coordError("ConnectFailed", address), null);
     } catch (error) {
       opened(coordError("ConnectFailed", address, error), null);
     }
@@ -297,7 +311,7 @@ const IDLE = millisOf(10_000);
 const MOST_CONNECTIONS = 256;
 
 function isWorthAnother(error: unknown, repeatable: boolean): boolean {
-  if (isCoordError(error, "ConnectFailed", "Unavailable")) return true;
+  if (isCoordError(error, "ConnectFailed", "Unavailable", "Silent")) return true;
   return repeatable && isCoordError(error, "AnswerLost", "BadAnswer", "Broken");
 }
 

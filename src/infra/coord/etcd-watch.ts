@@ -171,7 +171,9 @@ class RangeWatch {
     const standing = new Set(items.map(({ key }) => key));
     // What was not written since stands as it stood, whether we were told of it or only of a revision to begin behind.
     const later = isRewound ? 0 : (since ?? 0);
-    const puts = items.filter((item) => item.revision > later && this.#known.get(item.key) !== item.revision).map(putOf);
+    const puts = items
+      .filter((item) => item.revision > later && this.#known.get(item.key) !== item.revision)
+      .map(putOf);
     const deletes = [...this.#known.keys()]
       .filter((key) => !standing.has(key))
       .map((key): Change => ({ kind: "delete", key, revision }));

@@ -20,7 +20,10 @@ export interface Destination {
   readonly tls: TlsMaterial | null;
 }
 
-export type Connection = { readonly ok: true; readonly socket: Socket } | { readonly ok: false; readonly fault: Fault };
+export type Connection =
+  | { readonly ok: true; readonly socket: Socket }
+  /** `reason`: the code of what TLS failed with, where it did. */
+  | { readonly ok: false; readonly fault: Fault; readonly reason?: string };
 
 /** One socket that was opened, for the record that tests compare with the policy. */
 export interface Connected {
@@ -197,7 +200,8 @@ async function secureOrFail(
     if (signal.aborted || reason === "ECONNRESET" || reason === "EPIPE") {
       return { ok: false, fault: connectFault(error, signal, to) };
     }
-    return { ok: false, fault: fault("TlsFailed", { endpoint: to.policy.endpoint, address: to.address, reason }) };
+    const failed = fault("TlsFailed", { endpoint: to.policy.endpoint, address: to.address, reason });
+    return { ok: false, fault: failed, reason };
   }
 }
 
