@@ -1,3 +1,4 @@
+import { X509Certificate } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
 import { parseAddress } from "../../lib/address.ts";
 import { type Millis, parseDuration } from "../../lib/time.ts";
@@ -40,13 +41,23 @@ export async function accessOf(flags: AccessFlags, env: Readonly<Record<string, 
   }
   return {
     endpoints: parts.map(({ address }) => address),
-    tls: clear > 0 ? null : { ca: flags.caFile === undefined ? null : await readText(flags.caFile, "--ca-file") },
+    tls: clear > 0 ? null : { ca: flags.caFile === undefined ? null : await readAuthority(flags.caFile) },
     credentials:
       flags.username === undefined || flags.passwordFile === undefined
         ? null
         : { username: flags.username, password: (await readText(flags.passwordFile, "--password-file")).trim() },
     timeout: timeoutOf(flags.timeout),
   };
+}
+
+/** Junk would be taken for no authority at all, and only the handshake would fail. */
+async function readAuthority(path: string): Promise<string> {
+  const pem = await readText(path, "--ca-file");
+  try {
+    return new X509Certificate(pem).raw.length > 0 ? pem : "";
+  } catch {
+    throw usage(`--ca-file: ${path} holds no certificate (PEM: -----BEGIN CERTIFICATE-----)`);
+  }
 }
 
 /** Without a scheme it is TLS: the clear is written down by whoever wants it. */

@@ -34,6 +34,6 @@ export async function dial(address: string, tls: Access["tls"], signal: AbortSig
   } catch (error) {
     socket.destroy();
     const reason = (error as NodeJS.ErrnoException).code ?? "refused";
-    return { ok: false, fault: fault("TlsFailed", { endpoint: ENDPOINT, address, reason }) };
+    return { ok: false, fault: fault("TlsFailed", { endpoint: ENDPOINT, address, reason }), reason };
   }
 }

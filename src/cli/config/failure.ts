@@ -39,9 +39,29 @@ const OF_TYPE: Readonly<Record<InfraErrorType, number>> = {
   INTERNAL: EXIT.found,
 };
 
+/** What a person at a terminal does about it: flags, where a service has coord settings. */
+const HERE: Readonly<Record<string, string>> = {
+  AuthRefused: "user name or password is wrong; correct --username and --password-file",
+  AuthNeeded: "it asks for a user; give --username and --password-file",
+  AuthOff: "it asks for no user, authentication is off; leave --username and --password-file out",
+  TlsAbsent: "it speaks no TLS, or breaks it off; no scheme means https, for the clear write http://HOST:PORT",
+  TlsUntrusted: "its certificate is of no authority that is trusted here; name the right one with --ca-file",
+  TlsOtherName: "its certificate is for another name; write one that it carries in --endpoints",
+  TlsFailed: "TLS failed; correct --ca-file, or the certificate there",
+  AnswerLost: "the answer was lost, so it may have been done; look before you write again: config-cli diff, or get",
+  TooManyKeys: "more keys lie below it than are listed at once; name an environment, or a service",
+};
+
+/** A path of etcd's gateway says nothing to a person. */
+function sayHere({ component, code, message, about }: InfraError): string {
+  const here = component === "coord" ? HERE[code] : undefined;
+  if (here === undefined) return message;
+  return `${about === "" || about.startsWith("/v3/") || about === "log-in" ? "etcd" : about}: ${here}`;
+}
+
 /** Null for what is neither a refusal nor a failure of the centre: a bug. */
 export function exitOf(error: unknown): { readonly exitCode: number; readonly message: string } | null {
   if (error instanceof CliFailure) return { exitCode: error.exitCode, message: error.message };
-  if (error instanceof InfraError) return { exitCode: OF_TYPE[error.type], message: error.message };
+  if (error instanceof InfraError) return { exitCode: OF_TYPE[error.type], message: sayHere(error) };
   return null;
 }
