@@ -312,3 +312,48 @@ describe("[R130][R134] what it shows", () => {
     ).toMatchObject({ message: "Redis answers" });
   });
 });
+
+describe("[R120] a pool that is resized while it opens its idle connections", () => {
+  test("loses none of them: each is idle or closed, and none outlives the cache", async () => {
+    const settings = { poolSize: 8, maxIdleConns: 8, minIdleConns: 3 };
+    await using rig = await open(settings);
+    for (let round = 0; round < 5; round += 1) {
+      rig.proxy.hold("toClient");
+      rig.proxy.cut();
+      await until(
+        () => rig.proxy.held.toClient,
+        (bytes) => bytes > 0,
+      );
+      // It waits for the answer to its log-in.
+      rig.cache.reload(cacheSettingsOf({ ...settings, poolSize: 8 - (round % 2) }));
+      rig.proxy.release();
+      await until(
+        () => rig.cache.stats().pool.idle,
+        (idle) => idle === 3,
+      );
+      expect(rig.proxy.open).toBe(3);
+    }
+    await rig.cache.close();
+    await until(
+      () => rig.proxy.open,
+      (count) => count === 0,
+    );
+  });
+
+  test("keeps no more than it may now", async () => {
+    await using rig = await open({ poolSize: 8, maxIdleConns: 8, minIdleConns: 3 });
+    rig.proxy.hold("toClient");
+    rig.proxy.cut();
+    await until(
+      () => rig.proxy.held.toClient,
+      (bytes) => bytes > 0,
+    );
+    rig.cache.reload(cacheSettingsOf({ poolSize: 1, maxIdleConns: 0, minIdleConns: 0 }));
+    rig.proxy.release();
+    await until(
+      () => rig.proxy.open,
+      (count) => count === 0,
+    );
+    expect(rig.cache.stats().pool).toMatchObject({ open: 0, idle: 0 });
+  });
+});

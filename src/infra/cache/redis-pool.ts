@@ -170,15 +170,19 @@ export class RedisPool {
     }
   }
 
-  /** Opens until `minIdleConns` are idle, or one cannot be opened. */
+  /** Opens until `minIdleConns` are idle, or one cannot be opened or kept. */
   async #fill(): Promise<void> {
-    const { minIdleConns, maxIdleConns, poolSize } = this.#limits;
-    while (this.#idle.length < Math.min(minIdleConns, maxIdleConns)) {
+    for (;;) {
+      const { minIdleConns, maxIdleConns, poolSize } = this.#limits;
+      if (this.#idle.length >= Math.min(minIdleConns, maxIdleConns)) return;
       if (this.#slots.held + this.#idle.length >= poolSize) return;
       const give = this.#slots.tryTake();
       if (give === null) return;
       try {
-        this.#idle.push(await this.#open(this.#closed.signal));
+        const opened = await this.#open(this.#closed.signal);
+        // Meanwhile the list of idle ones was made anew, or fewer may be kept.
+        this.#giveBack(opened);
+        if (!this.#idle.includes(opened)) return;
       } catch {
         // Whoever needs a connection will meet the same and say it.
         return;
