@@ -128,7 +128,7 @@ describe("what is more than anybody meant to hold", () => {
   });
 
   test("a group whose numbers are all taken is said so, after each was tried once", async () => {
-    const granted = json({ ID: "7587", TTL: "10" });
+    const granted = json({ ID: "7587", TTL: "3600" });
     await using etcd = await openImpostor(granted, json({ header: { revision: "5" } }));
     await using coord = coordAt({ endpoints: [etcd.address] });
     await expect(coord.instanceId("workers", seconds(10), NEVER)).rejects.toMatchObject({

@@ -126,6 +126,7 @@ interface Ended {
   readonly usages: readonly KitUsage[];
   /** What the last change of the cache's settings says. */
   readonly last: number;
+  /** Null: it had to be killed. */
   readonly code: number | null;
 }
 
@@ -143,7 +144,7 @@ function judged({ usages, last, code }: Ended): readonly string[] {
     ...PARTS.filter((name) => (done[name] ?? 0) === 0).map((name) => `${name}: nothing was done`),
     ...(Object.keys(end?.failed ?? {}).length === 0 ? ["void: no fault was ever met"] : []),
     ...(end?.configured === last ? [] : [`in force is ${end?.configured} ms of the cache, not ${last} ms`]),
-    ...(code === 0 ? [] : [`the process ended with ${code}`]),
+    ...(code === 0 ? [] : [code === null ? "the process did not end: it holds something" : `it ended with ${code}`]),
   ];
 }
 
@@ -164,7 +165,8 @@ async function soaked(rig: KitRig, servers: SoakServers): Promise<Ended> {
   await rm(file, { force: true });
   for (const component of ["cache", ...OTHERS.map(([name]) => name)]) await coord.centre.delete(keyOf(component));
   child.send("SIGTERM");
-  const [code] = await child.ended;
+  const ending = { ...looked, timeout: seconds(60), what: "the process to end" };
+  const code = await until(() => child.code(), ending).catch(() => null);
   const { faults: count, restarts, changes: written } = about.counts;
   say(`${minutes} minutes, ${count} faults, ${restarts} broker restarts, ${written} changes of configuration`);
   return { usages, last, code };
