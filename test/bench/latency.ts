@@ -3,6 +3,7 @@ import { fieldsOf, textOf } from "../../src/api/wire.ts";
 import { systemClock } from "../../src/kube/clock.ts";
 import type { KubeObject } from "../../src/kube/resource.ts";
 import type { Machine } from "../../deployment/local/machine.ts";
+import { millisOf } from "../../src/lib/time.ts";
 import { rawTasks, writeRoundTrip } from "./ceiling.ts";
 import type { BenchCluster } from "./cluster.ts";
 import { type Figure, median, quantile } from "./figures.ts";
@@ -12,6 +13,8 @@ import { createNamespace, createTask, POINT, watchTasks } from "./tasks.ts";
 const NAME = "bench-latency";
 const TASK = { namespace: NAME, name: "commanded" };
 const WARM = 10;
+/** A resume is followed by the claim and by what it waits for: only then nothing is under way. */
+const REST = millisOf(150);
 
 /** P4: a person patches `paused`; until a watcher sees it answered Done, with nothing else running. */
 export async function latency(
@@ -41,6 +44,7 @@ export async function latency(
       await client.mergePatch(SWITCH_TASKS, TASK, { spec: { control: { paused } } }, { point: POINT });
       await answered;
       if (turn >= WARM) took[paused ? "pause" : "resume"].push((systemClock.monotonic() - since) / rtt);
+      await machine.clock.sleep(REST);
     }
     const alone = await patchAlone(cluster, raw);
     return [
