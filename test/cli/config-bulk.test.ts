@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { coordError } from "../../src/infra/coord/etcd-failures.ts";
 import { COMPONENT_NAMES } from "../../src/infra/config/components.ts";
 import { cliOver } from "../support/config-cli-rig.ts";
 import { aFolder } from "../support/config-rig.ts";
@@ -165,6 +166,24 @@ describe("[R102] import", () => {
       yes.talk.includes("writing [########################] 6/6"),
       (await keysIn(centre)).length,
     ]).toEqual([0, true, 6]);
+  });
+
+  test.each([
+    ["Ctrl-C", 130, "stopped: 0 key(s) were written, 6 more may have been; see: config-cli diff\n"],
+    ["a lost answer", 5, "the answer was lost: 0 key(s) were written, 6 more may have been; see: config-cli diff\n"],
+  ])("%s while the transaction is under way does not hide that it may be in", async (what, code, talk) => {
+    await using folder = await aFolder();
+    await aTree(folder, ["dev"]);
+    const stop = new AbortController();
+    const centre = new (class extends MemoryCentre {
+      override async commit(transaction: Parameters<MemoryCentre["commit"]>[0]): Promise<never> {
+        await super.commit(transaction);
+        if (what === "Ctrl-C") stop.abort(new Error("stopped by SIGINT"));
+        throw coordError("AnswerLost", "x");
+      }
+    })();
+    const ran = await cliOver(centre, { signal: stop.signal }).run("import", "--yes", folder.path);
+    expect([ran, (await keysIn(centre)).length]).toEqual([{ code, out: "", talk }, 6]);
   });
 
   test("[SEC-45] the operator's ceiling stays in its file", async () => {

@@ -293,3 +293,16 @@ test("a lost answer is looked up, not written twice", async () => {
   const { code } = await cliOver(centre).run("set", KEY, '{"topics":{"a":"x"}}');
   expect([code, await valueOf(centre), centre.revision]).toEqual([0, { topics: { a: "x" } }, 2]);
 });
+
+test("whoever stops a write is told that it may be in", async () => {
+  const stop = new AbortController();
+  const centre = new (class extends MemoryCentre {
+    override async commit(transaction: Parameters<MemoryCentre["commit"]>[0]): Promise<never> {
+      await super.commit(transaction);
+      stop.abort(new Error("stopped by SIGINT"));
+      throw stop.signal.reason as Error;
+    }
+  })();
+  const { code, talk } = await cliOver(centre, { signal: stop.signal }).run("set", KEY, '{"codec":"json"}');
+  expect([code, talk]).toEqual([130, `stopped: ${KEY} may have been written; see: config-cli get ${KEY}\n`]);
+});

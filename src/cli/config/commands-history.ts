@@ -1,16 +1,16 @@
 import { differences } from "../../infra/config/changed-paths.ts";
-import { type ConfigKey, formatKey } from "../../infra/config/config-key.ts";
+import { type ConfigKey, formatKey, formatTenantKey } from "../../infra/config/config-key.ts";
 import { readJson } from "../../infra/config/json-text.ts";
-import type { Centre, KeyValue } from "../../infra/coord/coord.ts";
+import type { Centre, Change, KeyValue } from "../../infra/coord/coord.ts";
 import { InfraError } from "../../lib/infra-error.ts";
 import type { Json } from "../../lib/json.ts";
-import { millisOf } from "../../lib/time.ts";
+import { type Millis, millisOf } from "../../lib/time.ts";
 import { changeLines } from "./commands-write.ts";
 import { wholeOf } from "./commands-watch.ts";
 import { type Context, outJson, outLine, talkLine } from "./context.ts";
 import { editKey } from "./edit.ts";
 import { CliFailure, EXIT } from "./failure.ts";
-import { writableKey } from "./key-argument.ts";
+import { readableKey, writableKey } from "./key-argument.ts";
 import { confirmed } from "./progress.ts";
 import type { CliSeams } from "./seams.ts";
 import { masked } from "./show.ts";
@@ -19,53 +19,58 @@ const MOST = 200;
 /** etcd sends history as fast as the line takes it; after so much silence there is no more. */
 const QUIET = millisOf(500);
 
-interface Past {
-  readonly versions: readonly KeyValue[];
-  /** Whether older ones may have been compacted away. */
-  readonly cut: boolean;
-  /** Revision at which the key was deleted; null where it stands. */
-  readonly deletedBy: number | null;
+/** One thing that happened to the key; `value` is undefined where it was deleted. */
+interface Event {
+  readonly revision: number;
+  readonly kind: "put" | "delete";
+  readonly version: number | null;
+  readonly value: Json | undefined;
 }
 
-/** `history KEY`: what stood there, newest first, as far as etcd still knows. */
+interface Past {
+  /** Newest first. */
+  readonly events: readonly Event[];
+  /** What stood before the oldest of them; null where nobody knows. */
+  readonly before: { readonly value: Json | undefined } | null;
+  /** Whether there are, or may have been, older ones than these; and why they are not told. */
+  readonly cut: "limit" | "compacted" | null;
+}
+
+/** `history KEY`: what happened to it, newest first, earlier lives too, as far as etcd still knows. */
 export async function history(
   context: Context,
   text: string,
   { limit }: { readonly limit?: string | undefined },
 ): Promise<number> {
-  const key = writableKey(text, context.env);
+  const key = readableKey(text, context.env);
+  const name = "tenantId" in key ? formatTenantKey(key) : formatKey(key);
   const most = Math.min(wholeOf(limit, "--limit") ?? 20, MOST);
-  const past = await pastOf(await context.centre(), { name: formatKey(key), most }, context.seams);
-  if (past.versions.length === 0) {
-    throw new CliFailure(
-      EXIT.found,
-      `${formatKey(key)} has no history: nothing stands there, and nothing did since the last compaction`,
-    );
-  }
-  if (past.deletedBy !== null) talkLine(context, `${formatKey(key)} was deleted by revision ${past.deletedBy}`);
-  const rows = past.versions.map((version, i) => ({ version, older: past.versions[i + 1] }));
+  const { events, before, cut } = await pastOf(await context.centre(), { name, most }, context);
+  if (events.length === 0)
+    throw new CliFailure(EXIT.found, `nothing stands under ${name}, and nothing did since the last compaction`);
   if (context.output === "json") {
+    const shown = (value: Json | undefined): Json => (value === undefined ? null : masked(value));
     outJson(
       context,
-      rows.map(({ version }) => ({
-        revision: version.revision,
-        version: version.version,
-        value: masked(jsonOf(version)),
-      })),
+      events.map(({ revision, kind, version, value }) => ({ revision, kind, version, value: shown(value) })),
     );
   } else {
-    for (const { version, older } of rows) {
-      outLine(context, `r${version.revision} version ${version.version}`);
-      const known = older !== undefined || version.version === 1;
-      if (known)
-        for (const line of changeLines(differences(older === undefined ? undefined : jsonOf(older), jsonOf(version))))
-          outLine(context, `  ${line}`);
+    for (const [i, { revision, version, value }] of events.entries()) {
+      outLine(context, `r${revision} ${version === null ? "deleted" : `version ${version}`}`);
+      const older = i + 1 < events.length ? { value: events[i + 1]?.value } : before;
+      const lines = older === null ? standingLines(value) : changeLines(differences(older.value, value));
+      for (const line of lines) outLine(context, `  ${line}`);
     }
   }
-  if (past.cut) talkLine(context, "older ones are compacted away");
-  talkLine(context, `go back: config-cli rollback ${formatKey(key)} --to REVISION`);
+  if (cut === "limit") talkLine(context, `older ones are left out; --limit shows up to ${MOST}`);
+  if (cut === "compacted") talkLine(context, "what was before is compacted away");
+  if (!("tenantId" in key)) talkLine(context, `go back: config-cli rollback ${name} --to REVISION`);
   return EXIT.done;
 }
+
+/** Of the oldest value that is known: it stood so, whoever wrote it. */
+const standingLines = (value: Json | undefined): readonly string[] =>
+  changeLines(differences(undefined, value)).map((line) => line.replace(/^\+/, "="));
 
 /** `rollback KEY --to REVISION`: what stood there then, checked against what is valid now, as a new revision. */
 export async function rollback(
@@ -91,13 +96,22 @@ export async function rollback(
   return EXIT.done;
 }
 
+const NOT_KNOWN: Readonly<Record<string, { readonly exitCode: number; readonly says: string }>> = {
+  FutureRevision: { exitCode: EXIT.usage, says: "does not exist yet" },
+  Compacted: { exitCode: EXIT.found, says: "is compacted away" },
+};
+
 async function valueThen(
   centre: Centre,
   { key, revision }: { readonly key: ConfigKey; readonly revision: number },
   signal: AbortSignal,
 ): Promise<Json> {
   const name = formatKey(key);
-  const found = await centre.getAt(name, revision, signal);
+  const found = await centre.getAt(name, revision, signal).catch((error: unknown) => {
+    const why = error instanceof InfraError ? NOT_KNOWN[error.code] : undefined;
+    if (why === undefined) throw error;
+    throw new CliFailure(why.exitCode, `${name}: revision ${revision} ${why.says}; see: config-cli history ${name}`);
+  });
   if (found === null)
     throw new CliFailure(
       EXIT.found,
@@ -108,79 +122,107 @@ async function valueThen(
   throw new CliFailure(EXIT.found, `${name} held no JSON at revision ${revision}; take another one`);
 }
 
-/** From version to version backwards; each names the revision before which the older one stood. */
+/** Everything that etcd still knows of the key is read once, oldest first; the newest ones are kept. */
 async function pastOf(
   centre: Centre,
   { name, most }: { readonly name: string; readonly most: number },
-  seams: CliSeams,
+  { seams, timeout }: Pick<Context, "seams" | "timeout">,
 ): Promise<Past> {
   const { signal } = seams;
-  const versions: KeyValue[] = [];
   const now = await centre.get(name, signal);
-  const deleted = now === null ? await lastBeforeDeletion(centre, name, seams) : null;
-  let here = now ?? deleted?.last ?? null;
-  while (here !== null && versions.length < most) {
-    versions.push(here);
-    const older = await at(centre, { name, revision: here.revision - 1 }, signal);
-    if (older === "compacted") return { versions, cut: here.version > 1, deletedBy: deleted?.deletedBy ?? null };
-    here = older;
+  const { revision: oldest, isCut } = await oldestRevision(centre, name, signal);
+  const standing = await centre.getAt(name, oldest, signal);
+  const all: Event[] = standing === null ? [] : [eventOf({ kind: "put", ...standing })];
+  const until = now === null ? null : now.revision;
+  if (until === null || (standing?.revision ?? 0) < until) {
+    const reading = { name, since: oldest, until, timeout };
+    for await (const change of changesOf(centre, reading, seams)) {
+      all.push(eventOf(change));
+      // The oldest one that is kept beyond the limit says what the last one changed.
+      if (all.length > most + 1) all.shift();
+    }
   }
-  return { versions, cut: false, deletedBy: deleted?.deletedBy ?? null };
+  const events = all.slice(-most).toReversed();
+  const beyond = all.length > most ? all.at(-most - 1) : undefined;
+  if (beyond !== undefined) return { events, before: { value: beyond.value }, cut: "limit" };
+  const isFirst = standing === null || standing.version === 1;
+  return { events, before: isFirst ? { value: undefined } : null, cut: isCut ? "compacted" : null };
 }
 
-/** The delete is the last thing that happened to the key: its history is read from the oldest revision on until nothing more comes. */
-async function lastBeforeDeletion(
+const eventOf = (change: Change): Event =>
+  change.kind === "delete"
+    ? { revision: change.revision, kind: "delete", version: null, value: undefined }
+    : { revision: change.revision, kind: "put", version: change.version, value: jsonOf(change) };
+
+interface Reading {
+  readonly name: string;
+  readonly since: number;
+  /** The last change there is; null where the key does not stand, and only silence tells that nothing more comes. */
+  readonly until: number | null;
+  readonly timeout: Millis;
+}
+
+async function* changesOf(
   centre: Centre,
-  name: string,
+  { name, since, until, timeout }: Reading,
   { clock, signal }: Pick<CliSeams, "clock" | "signal">,
-): Promise<{ readonly last: KeyValue; readonly deletedBy: number } | null> {
-  const from = { items: [], revision: await oldestRevision(centre, name, signal) };
+): AsyncGenerator<Change> {
   const stop = new AbortController();
-  const sets = centre.watch(name, { signal: AbortSignal.any([stop.signal, signal]), from })[Symbol.asyncIterator]();
-  let deletedBy: number | null = null;
+  const options = { signal: AbortSignal.any([stop.signal, signal]), from: { items: [], revision: since } };
+  const sets = centre.watch(name, options)[Symbol.asyncIterator]();
   for (;;) {
-    const quiet = new AbortController();
+    const heard = new AbortController();
     const next = sets.next();
-    const came = await Promise.race([next, clock.sleep(QUIET, quiet.signal).catch(() => null)]);
-    quiet.abort();
-    if (came === undefined || came === null || came.done === true) {
+    const patience = until === null ? QUIET : timeout;
+    const came = await Promise.race([next, clock.sleep(patience, heard.signal).catch(() => null)]);
+    heard.abort();
+    const isOver = came === undefined || came === null || came.done === true;
+    if (!isOver) yield* came.value.changes;
+    if (isOver || (until !== null && came.value.revision >= until)) {
       stop.abort();
-      await next;
-      break;
+      await (isOver ? next : sets.return?.());
+      signal.throwIfAborted();
+      if (isOver && until !== null)
+        throw new CliFailure(
+          EXIT.unreachable,
+          `${name}: its history did not come in time; try again with --timeout 1m`,
+        );
+      return;
     }
-    for (const change of came.value.changes) if (change.kind === "delete") deletedBy = change.revision;
   }
-  const last = deletedBy === null ? null : await at(centre, { name, revision: deletedBy - 1 }, signal);
-  return last === null || last === "compacted" || deletedBy === null ? null : { last, deletedBy };
 }
 
 /** By halves between the first revision and now: each is compacted away or not. */
-async function oldestRevision(centre: Centre, name: string, signal: AbortSignal): Promise<number> {
+async function oldestRevision(
+  centre: Centre,
+  name: string,
+  signal: AbortSignal,
+): Promise<{ readonly revision: number; readonly isCut: boolean }> {
   let known = (await centre.list(`${name}/`, signal)).revision;
   let gone = 0;
   while (known - gone > 1) {
     const middle = Math.floor((known + gone) / 2);
-    if ((await at(centre, { name, revision: middle }, signal)) === "compacted") gone = middle;
+    if (await isCompacted(centre, { name, revision: middle }, signal)) gone = middle;
     else known = middle;
   }
-  return known;
+  return { revision: known, isCut: gone > 0 };
 }
 
-async function at(
+async function isCompacted(
   centre: Centre,
   { name, revision }: { readonly name: string; readonly revision: number },
   signal: AbortSignal,
-): Promise<KeyValue | null | "compacted"> {
-  if (revision < 1) return null;
+): Promise<boolean> {
   try {
-    return await centre.getAt(name, revision, signal);
+    await centre.getAt(name, revision, signal);
+    return false;
   } catch (error) {
-    if (error instanceof InfraError && error.code === "Compacted") return "compacted";
+    if (error instanceof InfraError && error.code === "Compacted") return true;
     throw error;
   }
 }
 
-function jsonOf({ value }: KeyValue): Json {
+function jsonOf({ value }: Pick<KeyValue, "value">): Json {
   const read = readJson(value);
   return read.ok ? read.document.value : `(no JSON, ${Buffer.byteLength(value)} bytes)`;
 }

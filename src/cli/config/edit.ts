@@ -11,7 +11,7 @@ import type { Json } from "../../lib/json.ts";
 import { millisOf } from "../../lib/time.ts";
 import { asSourced, newProblems, readRelated } from "./centre-set.ts";
 import type { Context } from "./context.ts";
-import { CliFailure, EXIT } from "./failure.ts";
+import { CliFailure, EXIT, STOPPED } from "./failure.ts";
 
 /** What becomes of a value; undefined where nothing stands, or is to stand. A stored `null` is a value, though none that is valid. */
 export type Edit = (now: Json | undefined) => Json | undefined;
@@ -102,6 +102,9 @@ async function writeOver(
     const done = await centre.compareAndSet(formatKey(key), found?.revision ?? 0, text, context.seams.signal);
     return done.ok ? done.revision : null;
   } catch (error) {
+    const name = formatKey(key);
+    if (context.seams.signal.aborted)
+      throw new CliFailure(STOPPED, `stopped: ${name} may have been written; see: config-cli get ${name}`);
     if (error instanceof InfraError && error.code === "AnswerLost") return null;
     throw error;
   }

@@ -1,10 +1,11 @@
 import { type ConfigKey, formatKey } from "../../infra/config/config-key.ts";
 import { readJson } from "../../infra/config/json-text.ts";
 import { sameJson } from "../../infra/config/layers.ts";
-import { type KeyValue, MOST_OPERATIONS } from "../../infra/coord/coord.ts";
+import { type Centre, type Committed, type KeyValue, MOST_OPERATIONS } from "../../infra/coord/coord.ts";
+import { InfraError } from "../../lib/infra-error.ts";
 import type { Json } from "../../lib/json.ts";
 import type { Context } from "./context.ts";
-import { CliFailure, EXIT } from "./failure.ts";
+import { CliFailure, EXIT, STOPPED } from "./failure.ts";
 import { progress } from "./progress.ts";
 
 export interface Planned {
@@ -52,14 +53,7 @@ export async function writePlan(
   const bar = progress(context.seams, "writing", changes.length);
   const done = new Map<string, Pick<Planned, "result" | "revision">>();
   for (const batch of batches) {
-    const answer = await centre.commit(
-      {
-        expect: Object.fromEntries(batch.map(({ key, over }) => [formatKey(key), over])),
-        put: batch.map(({ key, value }) => ({ key: formatKey(key), value: JSON.stringify(value) })),
-        delete: [],
-      },
-      context.seams.signal,
-    );
+    const answer = await commitBatch(context, centre, { batch, written: done.size });
     for (const { key, over } of batch) {
       const name = formatKey(key);
       if (answer.ok) done.set(name, { result: "written", revision: answer.revision });
@@ -74,6 +68,29 @@ export async function writePlan(
     ...one,
     ...(one.action === "same" ? { result: "same" } : (done.get(formatKey(one.key)) ?? { result: "not written" })),
   }));
+}
+
+/** Whoever stops it, or loses the answer, is told what was written for certain and what may have been. */
+async function commitBatch(
+  { seams }: Context,
+  centre: Centre,
+  { batch, written }: { readonly batch: readonly Planned[]; readonly written: number },
+): Promise<Committed> {
+  const transaction = {
+    expect: Object.fromEntries(batch.map(({ key, over }) => [formatKey(key), over])),
+    put: batch.map(({ key, value }) => ({ key: formatKey(key), value: JSON.stringify(value) })),
+    delete: [],
+  };
+  try {
+    return await centre.commit(transaction, seams.signal);
+  } catch (error) {
+    const isLost = error instanceof InfraError && error.code === "AnswerLost";
+    if (!seams.signal.aborted && !isLost) throw error;
+    throw new CliFailure(
+      seams.signal.aborted ? STOPPED : EXIT.unreachable,
+      `${seams.signal.aborted ? "stopped" : "the answer was lost"}: ${written} key(s) were written, ${batch.length} more may have been; see: config-cli diff`,
+    );
+  }
 }
 
 function batchesOf(changes: readonly Planned[]): readonly (readonly Planned[])[] {
