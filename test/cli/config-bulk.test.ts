@@ -254,6 +254,16 @@ describe("[R106] export and diff", () => {
     expect(await readFile(join(folder.path, "test/im-repo/cache.json"), "utf8")).toContain('"db": 7');
   });
 
+  test("a folder that can hold no files ends it at once, with one sentence", async () => {
+    const centre = new MemoryCentre();
+    await centre.put(CACHE, "{}");
+    expect(await cliOver(centre).run("export", "/proc/nowhere")).toEqual({
+      code: 6,
+      out: "",
+      talk: "/proc/nowhere/dev/im-repo/cache.json cannot be written (ENOENT); name another folder, or repair this one\n",
+    });
+  });
+
   test("a file keeps the fields that the centre may not hold", async () => {
     await using folder = await aFolder();
     const ceiling = { cidrs: ["10.0.0.0/8"], ports: [80] };
@@ -262,6 +272,19 @@ describe("[R106] export and diff", () => {
     await centre.put("/config/dev/turnout/operator", json({ limits: { acts: 8 } }));
     await cliOver(centre).run("export", "--force", folder.path);
     expect(JSON.parse(await readFile(at, "utf8"))).toEqual({ limits: { acts: 8 }, ceiling });
+  });
+
+  test("a reference is no secret: where one is read from is shown, a secret written in its place is not", async () => {
+    await using folder = await aFolder();
+    const files = { password: { file: "/new/password" }, tls: { ca: { env: "TURNOUT_SECRET_CA" } } };
+    await folder.put("dev/im-repo/cache.json", json(files));
+    const centre = new MemoryCentre();
+    await centre.put(CACHE, json({ password: { file: "/old/password" }, tls: { ca: { env: "hunter2-hunter2" } } }));
+    const { out } = await cliOver(centre).run("diff", folder.path);
+    expect(out).toMatch(/password\.file +"\/old\/password" +"\/new\/password"\n/);
+    expect(out).toMatch(/tls\.ca\.env +"\(hidden\)" +"TURNOUT_SECRET_CA"\n/);
+    const set = await cliOver(centre).run("set", CACHE, json(files));
+    expect(set.out).toContain('~ password.file: "/old/password" → "/new/password"\n');
   });
 
   test("differences are shown field by field, secrets hidden, and end with 1", async () => {
@@ -302,6 +325,16 @@ describe("[R98] migrate", () => {
     expect((await cliOver(new MemoryCentre()).run("validate", to)).code).toBe(0);
   });
 
+  test("--dry-run says what would be, and writes nothing", async () => {
+    await using folder = await aFolder();
+    await folder.put("old/im-repo/cache.json", "{}");
+    const [old, to] = [join(folder.path, "old"), join(folder.path, "new")];
+    const ran = await cliOver(new MemoryCentre()).run("--env", "dev", "migrate", old, "--to", to, "--dry-run");
+    expect([ran.code, ran.talk]).toEqual([0, "1 value(s) would be moved; nothing was written\n"]);
+    expect(ran.out).toMatch(/\nwould be written +/);
+    await expect(readFile(join(to, "dev/im-repo/cache.json"))).rejects.toThrow("ENOENT");
+  });
+
   test("what is wrong in an old file is told where it stands there, and nothing is written", async () => {
     await using folder = await aFolder();
     const app = await folder.put("old/im-logic/app.json", '{\n  "clog": {\n    "level": "loud"\n  },\n  "cash": {}\n}');
@@ -334,7 +367,7 @@ describe("[R98] migrate", () => {
     );
     await folder.put("old/dev/im-repo/clog.json", "{}");
     expect((await cli.run("--env", "dev", "migrate", old, "--to", to)).out).toContain(
-      "says the same /config/dev/im-repo/clog as",
+      "gives a value for /config/dev/im-repo/clog, and so does",
     );
     await folder.put("other/im-repo/clog.json", "{}");
     await folder.put("new/dev/im-repo/clog.json", '{"level":"warn"}');

@@ -63,6 +63,35 @@ describe("[R106] set, replace, delete", () => {
     ]);
   });
 
+  test("a default that no longer fits, a number without its unit and null are told with what is allowed", async () => {
+    const centre = new MemoryCentre();
+    await centre.put("/config/dev/im-task/cache", "{}");
+    const { run } = cliOver(centre);
+    expect((await run("set", "dev/global/cache", '{"poolSize":3}')).talk).toContain(
+      "/config/dev/im-task/cache:1:1: cache.minIdleConns: 5 (the default) is more than poolSize (allowed: at most poolSize)\n",
+    );
+    expect((await run("set", "dev/im-task/cache", '{"local":{"ttl":5}}')).talk).toContain(
+      "cache.local.ttl: 5 is not a duration in range (allowed: a duration such as 5s or 10m, from 1s to 24h)\n",
+    );
+    expect((await run("set", "dev/im-task/cache", '{"compression":{"above":1024}}')).talk).toContain(
+      "cache.compression.above: 1024 is not a size in range (allowed: a size such as 16KiB",
+    );
+    expect((await run("replace", "dev/turnout/endpoints", '[{"protocol":null}]')).talk).toContain(
+      "endpoints[0].protocol: null is not allowed here (allowed: http, extension",
+    );
+    expect((await run("replace", "dev/turnout/endpoints", '[{"name":"a"}]')).talk).toContain(
+      "endpoints[0].protocol: is missing (allowed: http, extension",
+    );
+    expect(
+      (await run("set", "dev/im-task/cache", '{"password":{"env":"TURNOUT_SECRET_X"},"username":null}')).talk,
+    ).toContain("cache.username: null is not allowed here");
+  });
+
+  test("what a global value leaves to services is no fault of its own", async () => {
+    const { run } = cliOver(new MemoryCentre());
+    expect(await run("set", "dev/global/cache", '{"poolSize":3}')).toMatchObject({ code: 0 });
+  });
+
   test("[SEC-45] the ceiling is not for the centre", async () => {
     const { code, talk } = await cliOver(new MemoryCentre()).run(
       "set",

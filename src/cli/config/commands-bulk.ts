@@ -1,5 +1,5 @@
-import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { checkSet } from "../../infra/config/check-tree.ts";
 import { componentOf, componentsOf, hasComponent } from "../../infra/config/components.ts";
 import { type ConfigKey, fileOfKey, formatKey } from "../../infra/config/config-key.ts";
@@ -11,6 +11,7 @@ import type { Json, JsonObject } from "../../lib/json.ts";
 import { asSourced, forCentre, fromFile, newProblems, prefixOf, readCentre } from "./centre-set.ts";
 import { type Context, outJson, outProblems, talkLine } from "./context.ts";
 import { CliFailure, EXIT } from "./failure.ts";
+import { writeJsonFile } from "./files.ts";
 import { filesOfEnv } from "./commands-look.ts";
 import { componentNameOf, environmentOf, layerOf } from "./key-argument.ts";
 import { type Planned, planOf, writePlan } from "./plan.ts";
@@ -231,9 +232,7 @@ async function writeFileOf(file: string, { key, value, force }: Exported): Promi
   const whole = withFilesOnly(key, value, old);
   if (old !== null && canonicalJson(old) === canonicalJson(whole)) return "same";
   if (before !== null && !force) return "kept";
-  await mkdir(dirname(file), { recursive: true });
-  await writeFile(`${file}.part`, `${JSON.stringify(whole, null, 2)}\n`);
-  await rename(`${file}.part`, file);
+  await writeJsonFile(file, whole);
   return "written";
 }
 

@@ -1,5 +1,5 @@
-import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
-import { dirname, join, relative, sep } from "node:path";
+import { readdir, readFile, stat } from "node:fs/promises";
+import { join, relative, sep } from "node:path";
 import { checkSet, type Sourced } from "../../infra/config/check-tree.ts";
 import { hasComponent, isComponent } from "../../infra/config/components.ts";
 import { type ConfigKey, fileOfKey, formatKey } from "../../infra/config/config-key.ts";
@@ -10,6 +10,7 @@ import { type FileProblem, readKeyFile } from "../../infra/config/tree.ts";
 import type { Json } from "../../lib/json.ts";
 import { type Context, outJson, outProblems, talkLine } from "./context.ts";
 import { CliFailure, EXIT } from "./failure.ts";
+import { writeJsonFile } from "./files.ts";
 import { table } from "./show.ts";
 
 /** One value of an old layout and where it goes. */
@@ -49,7 +50,7 @@ export async function migrate(context: Context, old: string, flags: MigrateFlags
   }
   const rows = await Promise.all(moved.map((one) => planned(one, flags)));
   const kept = rows.filter(({ result }) => result === "kept");
-  if (!flags.dryRun && kept.length === 0) for (const { file, one } of rows) await write(file, one.value);
+  if (!flags.dryRun && kept.length === 0) for (const { file, one } of rows) await writeJsonFile(file, one.value);
   if (context.output === "json")
     outJson(
       context,
@@ -69,23 +70,21 @@ export async function migrate(context: Context, old: string, flags: MigrateFlags
     );
     return EXIT.found;
   }
-  return flags.dryRun ? EXIT.done : await verify(context, moved, flags.to);
+  if (!flags.dryRun) return await verify(context, moved, flags.to);
+  talkLine(context, `${moved.length} value(s) would be moved; nothing was written`);
+  return EXIT.done;
 }
 
 async function planned(
   one: Moved,
-  { to, force }: MigrateFlags,
+  { to, force, dryRun }: MigrateFlags,
 ): Promise<{ readonly file: string; readonly result: string; readonly one: Moved }> {
   const file = join(to, fileOfKey(one.key));
   const there = await readKeyFile(to, one.key);
-  if (there === null) return { file, result: "written", one };
+  const would = dryRun ? "would be " : "";
+  if (there === null) return { file, result: `${would}written`, one };
   const same = "document" in there && sameJson(there.document.value, one.value);
-  return { file, result: same ? "same" : force ? "overwritten" : "kept", one };
-}
-
-async function write(file: string, value: Json): Promise<void> {
-  await mkdir(dirname(file), { recursive: true });
-  await writeFile(file, `${JSON.stringify(value, null, 2)}\n`);
+  return { file, result: same ? "same" : force ? `${would}overwritten` : "kept", one };
 }
 
 /** Every value, read back from the new tree, says what the old one said. */
@@ -173,7 +172,9 @@ function twice(moved: readonly Moved[]): readonly FileProblem[] {
     const name = formatKey(key);
     const first = seen.get(name);
     seen.set(name, first ?? source);
-    return first === undefined ? [] : [about(source, `says the same ${name} as ${first}; remove one of them`)];
+    return first === undefined
+      ? []
+      : [about(source, `gives a value for ${name}, and so does ${first}; remove one of them`)];
   });
 }
 

@@ -15,24 +15,19 @@ export const oneLine = (value: Json | undefined): string =>
 
 /** The value without what may be a secret. References to secrets stay: they say where one is, not what it is. */
 export function masked(value: Json, path = ""): Json {
-  if (isReference(value)) return value;
   if (Array.isArray(value)) return value.map((item: Json, i) => masked(item, `${path}[${i}]`));
   if (typeof value === "object" && value !== null) {
     return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, masked(item, formatPath(path, key))]));
   }
   const plain = value === "None" || typeof value === "boolean" || value === null;
-  return holdsSecret(path) && !plain && !isName(path) ? "(hidden)" : value;
+  return holdsSecret(path) && !plain && !isName(path, value) ? "(hidden)" : value;
 }
 
-const isReference = (value: Json): boolean =>
-  typeof value === "object" &&
-  value !== null &&
-  !Array.isArray(value) &&
-  Object.keys(value).length === 1 &&
-  ["env", "file"].some((key) => typeof (value as Readonly<Record<string, Json>>)[key] === "string");
-
-/** Below `tls` and `credentials` there is one field that is no secret. */
-const isName = (path: string): boolean => path.endsWith(".serverName");
+/** What below `tls`, `password` and `credentials` is no secret: a server's name, and where a secret is read from. */
+const isName = (path: string, value: Json): boolean =>
+  path.endsWith(".serverName") ||
+  (path.endsWith(".env") && typeof value === "string" && /^TURNOUT_SECRET_[A-Z0-9_]{1,64}$/.test(value)) ||
+  (path.endsWith(".file") && typeof value === "string" && /^\/[^\0]{1,1023}$/.test(value));
 
 const WIDEST = 100;
 

@@ -4,11 +4,11 @@ import { misses, type Problem, problemsOf } from "./problems.ts";
 
 /** What is wrong with `turnout/endpoints`: each endpoint against the schema of its own protocol, so that no other one's fields are asked for. */
 export function endpointProblems(raw: Json | undefined): readonly Problem[] {
-  if (!Array.isArray(raw)) return [misses("endpoints", raw ?? null, "a list of endpoints")];
+  if (!Array.isArray(raw)) return [misses("endpoints", raw, "a list of endpoints")];
   return raw.flatMap((item: Json, index) => {
     const path = `endpoints[${index}]`;
     const protocol = isObject(item) ? item["protocol"] : undefined;
-    if (!isProtocol(protocol)) return [misses(`${path}.protocol`, protocol ?? null, Object.keys(ENDPOINTS).join(", "))];
+    if (!isProtocol(protocol)) return [misses(`${path}.protocol`, protocol, Object.keys(ENDPOINTS).join(", "))];
     const schema = ENDPOINTS[protocol];
     const result = schema.safeParse(item);
     return result.success ? [] : problemsOf(result.error, { path, raw: item, schema });

@@ -36,12 +36,12 @@ export const pathWithin = (name: ComponentName, path: string): string => path.sl
 
 /** A field that is absent was written by nobody; an unknown or wrong one by the layer that it came from. */
 function layerOf(
-  { path, message }: Problem,
+  { path, absent }: Problem,
   name: ComponentName,
   originOf: (path: string) => LayerName | null,
 ): LayerName | null {
   const within = pathWithin(name, path);
-  return message === "is missing" ? originOf(within.replace(/\.?[^.]*$/, "")) : originOf(within);
+  return absent === true ? originOf(within.replace(/\.?[^.]*$/, "")) : originOf(within);
 }
 
 /** SEC-45: the outermost bound of every policy is not for whoever may write the centre. */

@@ -43,7 +43,7 @@ function checkOne(one: Sourced, inside: readonly Sourced[], from: "file" | "cent
   const checked = checkLayers(component, layers);
   if (checked.ok) return [];
   return checked.problems.flatMap((problem) => {
-    if (problem.message === "is missing" && isSaidElsewhere(one.key, problem.path, from)) return [];
+    if (problem.absent === true && isSaidElsewhere(one.key, problem.path, from)) return [];
     const source = problem.layer === `${from} global` && below !== undefined ? below : one;
     return [placed(problem, source)];
   });

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { Json } from "../../lib/json.ts";
+import { defaultsOf } from "./field-docs.ts";
 import { nearest } from "../../lib/nearest.ts";
 
 /** One thing that is wrong with settings: where, what stands there, why not, what would do. */
@@ -10,14 +11,15 @@ export interface Problem {
   readonly message: string;
   /** What would be accepted; empty where the message says it. */
   readonly allowed: string;
+  /** Nobody wrote the field: it is missing, or its default does not fit the others. */
+  readonly absent?: true;
 }
 
-export const misses = (path: string, value: Json, allowed: string): Problem => ({
-  path,
-  value: shown(path, value),
-  message: value === null ? "is missing" : "is not allowed here",
-  allowed,
-});
+/** `value` is undefined where nothing stands. */
+export const misses = (path: string, value: Json | undefined, allowed: string): Problem =>
+  value === undefined
+    ? { path, value: "", message: "is missing", allowed, absent: true }
+    : { path, value: shown(path, value), message: "is not allowed here", allowed };
 
 export function formatProblem({ path, value, message, allowed }: Problem): string {
   const what = value === "" ? message : `${value} ${message}`;
@@ -44,10 +46,17 @@ export function problemsOf(error: z.ZodError, { path, raw, schema }: Checked): P
       return keys.map((key) => unknownKey(place, key, { schema, path: issue.path }));
     }
     const value = valueAt(raw, issue.path);
-    const message = value === undefined ? "is missing" : messageOf(issue);
-    return [{ path: place, value: value === undefined ? "" : shown(place, value), message, allowed: allowedBy(issue) }];
+    if (value === undefined) return [absent(place, issue, valueAt(defaultsOf(schema), issue.path))];
+    return [{ path: place, value: shown(place, value), message: messageOf(issue), allowed: allowedBy(issue) }];
   });
   return problems.slice(0, MOST_PROBLEMS);
+}
+
+/** A field that nobody wrote is wrong because it is missing, or because its default does not fit what was written. */
+function absent(path: string, issue: z.core.$ZodIssue, byDefault: unknown): Problem {
+  const isJudged = issue.code === "custom";
+  const value = isJudged && byDefault !== undefined ? `${shown(path, byDefault)} (the default)` : "";
+  return { path, value, message: isJudged ? messageOf(issue) : "is missing", allowed: allowedBy(issue), absent: true };
 }
 
 /** A union that says nothing itself is explained by its last branch, the object one. */

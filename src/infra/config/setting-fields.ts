@@ -19,8 +19,11 @@ interface Parsed<T> {
 
 /** A text whose parser says what it means; a refusal names what would be accepted. */
 function parsed<T>({ what, allowed, parse }: Parsed<T>): z.ZodPipe<z.ZodString, z.ZodTransform<T, string>> {
+  // A number, the commonest slip, is told what would do like any other text.
+  const error = ({ input }: { readonly input?: unknown }): string | undefined =>
+    input === undefined ? undefined : `is not ${what} (allowed: ${allowed})`;
   return z
-    .string()
+    .string({ error })
     .max(1024)
     .transform((text, ctx) => {
       const value = parse(text);

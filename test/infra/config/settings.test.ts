@@ -273,7 +273,7 @@ describe("problems", () => {
     [
       "a number for a duration",
       { defaults: { timeout: 300 } },
-      "operator.defaults.timeout: 300 is not allowed here (allowed: a string)",
+      "operator.defaults.timeout: 300 is not a duration in range (allowed: a duration such as 5s or 10m, from ",
     ],
     [
       "a duration of nothing",
