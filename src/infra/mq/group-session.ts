@@ -81,6 +81,7 @@ export class GroupSession {
     const over = this.#over.signal;
     const stream = await untilAborted(this.consumer.consume(readingOf(topic, settings)), over);
     stream.on("error", () => undefined);
+    this.consumer.made.follow(stream.connections);
     const ended = new AbortController();
     const end = (): void => ended.abort();
     this.consumer.on("consumer:group:join", end);
@@ -178,6 +179,7 @@ export class GroupSession {
     await bounded(() => this.#idle());
     await bounded(() => this.#committer.idle());
     await bounded(async () => this.consumer.close(true));
+    this.consumer.made.end();
   }
 }
 

@@ -13,6 +13,7 @@ import { backoffAfter, type Backoff } from "../../lib/backoff.ts";
 import { millisOf, seconds } from "../../lib/time.ts";
 import type { MqSettings } from "../config/mq-settings.ts";
 import type { TlsMaterial } from "../egress/tls.ts";
+import { MadeConnections } from "./made-connections.ts";
 import type { MqDeps } from "./mq.ts";
 
 type Describe = Admin[typeof kMetadata];
@@ -38,10 +39,12 @@ function onlyListed(listed: Listed, answer: Answer): Answer {
 }
 
 export class ListedProducer extends Producer {
+  readonly made = new MadeConnections();
   #listed: Listed = new Set();
   static to(listed: Listed, options: ProducerOptions<Buffer, Buffer, Buffer, Buffer>): ListedProducer {
     const producer = new ListedProducer({ ...options });
     producer.#listed = listed;
+    producer.made.follow(producer.connections);
     // 2.12 takes 0 and 1 for "without end" where the producer is idempotent.
     if (options.retries !== undefined) producer[kOptions].retries = options.retries;
     return producer;
@@ -52,10 +55,12 @@ export class ListedProducer extends Producer {
 }
 
 export class ListedConsumer extends Consumer {
+  readonly made = new MadeConnections();
   #listed: Listed = new Set();
   static to(listed: Listed, options: ConsumerOptions<Buffer, Buffer, Buffer, Buffer>): ListedConsumer {
     const consumer = new ListedConsumer(options);
     consumer.#listed = listed;
+    consumer.made.follow(consumer.connections);
     return consumer;
   }
   override [kMetadata](asked: Asked, answer: Answer): void {
@@ -64,10 +69,12 @@ export class ListedConsumer extends Consumer {
 }
 
 export class ListedAdmin extends Admin {
+  readonly made = new MadeConnections();
   #listed: Listed = new Set();
   static to(listed: Listed, options: ConstructorParameters<typeof Admin>[0]): ListedAdmin {
     const admin = new ListedAdmin(options);
     admin.#listed = listed;
+    admin.made.follow(admin.connections);
     return admin;
   }
   override [kMetadata](asked: Asked, answer: Answer): void {

@@ -231,7 +231,9 @@ class OpenMq implements Mq {
     const bound = { clock: this.#deps.clock, timeout: CLOSES_WITHIN, signal: forEver };
     await Promise.all([...this.#subscriptions].map((subscription) => subscription.close()));
     await withDeadline(bound, (ended) => untilAborted(this.#sender.close(), ended).catch(() => undefined));
+    this.#sender.drop();
     await this.#admin.close().catch(() => undefined);
+    this.#admin.made.end();
   }
 
   async #asked<A>(about: string, ask: () => Promise<A>): Promise<A> {

@@ -69,6 +69,12 @@ export class Sender {
   async close(): Promise<void> {
     await this.#batcher.close();
     await this.#producer.close(true).catch(() => undefined);
+    this.drop();
+  }
+
+  /** Ends its connections, whatever waits to be sent. */
+  drop(): void {
+    this.#producer.made.end();
   }
 
   /** By topic, so that one that is missing does not hold up the others. */
