@@ -72,7 +72,7 @@ describe("[R102] import", () => {
     const { code, talk } = await cliOver(centre).run("import", "--yes", folder.path);
     expect([code, talk]).toEqual([
       2,
-      `${folder.path} holds dev and prod; one import is for one environment: add --env dev\n`,
+      `${folder.path} holds dev, prod; one import is for one environment: add --env dev\n`,
     ]);
     expect((await cliOver(centre).run("import", "--yes", join(folder.path, "prod"))).code).toBe(0);
     expect((await keysIn(centre)).every((key) => key.startsWith("prod/"))).toBe(true);

@@ -1,7 +1,9 @@
+import { execFile } from "node:child_process";
 import { chmod, readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
 import { InfraError } from "../../src/lib/infra-error.ts";
 import { cliOver } from "../support/config-cli-rig.ts";
@@ -165,6 +167,53 @@ describe("arguments", () => {
   });
 });
 
+test("bash completes keys, values of flags and flags, each where it may stand, under both names", async () => {
+  const completed = async (name: string, ...words: readonly string[]): Promise<readonly string[]> => {
+    const { out } = await cliOver(new MemoryCentre(), { name }).run("completion", "bash");
+    const line = [...name.split(" "), ...words];
+    const script = `${out}\nCOMP_WORDS=(${line.map((word) => `'${word}'`).join(" ")}); COMP_CWORD=${line.length - 1}
+      _${name.replaceAll(/[- ]/g, "_")}; echo "\${COMPREPLY[@]}"`;
+    return (await promisify(execFile)("bash", ["-c", script])).stdout.trim().split(" ");
+  };
+  for (const name of ["config-cli", "turnout config"]) {
+    expect(await completed(name, "va")).toEqual(["validate"]);
+    expect(await completed(name, "get", "dev/im-repo/c")).toEqual([
+      "dev/im-repo/clog",
+      "dev/im-repo/coord",
+      "dev/im-repo/cache",
+    ]);
+    expect(await completed(name, "get", "dev/im-repo/cache", "-o", "")).toEqual(["table", "tree", "json"]);
+    expect(await completed(name, "list", "pro")).toEqual(["prod"]);
+    expect(await completed(name, "import", "--at")).toEqual(["--atomic"]);
+    expect(await completed(name, "import", "")).toEqual([""]);
+  }
+});
+
+test("a folder that was never a tree is told by its first hundred problems", async () => {
+  await using folder = await aFolder();
+  for (let i = 0; i < 103; i += 1) await folder.put(`other/f${i}.json`, "{}");
+  const { code, out, talk } = await cliOver(new MemoryCentre()).run("validate", folder.path);
+  expect([code, out.split("\n").length - 1]).toEqual([1, 100]);
+  expect(talk).toContain("and 3 more; mend these, or see all of them with -o json\n");
+});
+
+test("commands that are told are told as they were called; prose keeps within 100 columns of a terminal", async () => {
+  const talk: string[] = [];
+  const say = (text: string): void => void talk.push(text);
+  await cliOver(new MemoryCentre(), { terminal: true, talk: say, name: "turnout config" }).run(
+    "list",
+    "prod",
+    "im-gateway",
+  );
+  expect(talk.join("")).toBe(
+    "nothing stands below /config/prod/im-gateway/; put it there: turnout config import config --env dev\n",
+  );
+  const { out } = await cliOver(new MemoryCentre()).run("--help");
+  expect(out.split("\n").filter((line) => line.length > 100)).toEqual([]);
+  const refused = await cliOver(new MemoryCentre(), { terminal: true }).run("template", "operators-own-settings");
+  expect(refused.talk.split("\n").map((line) => line.length > 100)).toEqual([false, false, false]);
+});
+
 describe("[R103] validate", () => {
   test("the centre is checked like files: places, layers, unknown keys", async () => {
     const centre = new MemoryCentre();
@@ -177,7 +226,7 @@ describe("[R103] validate", () => {
       1,
       [
         '/config/dev/im-repo/mq:1:2: expected a key in "…" (allowed: JSON)',
-        "/config/dev/stray: is no key of configuration (allowed: has the form {env}/{service}/{component})",
+        '/config/dev/stray: is no key of configuration: "dev/stray" has not the form {env}/{service}/{component}',
         "/config/dev/im-repo/cache:1:2: cache.minIdleConns: 9 is more than poolSize (allowed: at most poolSize)",
         "",
       ],

@@ -1,4 +1,7 @@
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { open } from "node:fs/promises";
+import { text } from "node:stream/consumers";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Environment, openEnvironment } from "../../deployment/local/environment.ts";
@@ -137,11 +140,19 @@ describe("[R102] [R105] [R106] [R117] config-cli on etcd", () => {
     await cli.run("set", MQ, json({ codec: "protobuf" }));
     await cli.run("delete", "--yes", MQ);
     for (let i = 0; i < 20; i += 1) await world.coord.centre.put("/config/prod/im-repo/clog", json({ maxBackups: i }));
-    const { out, talk } = await cli.run("history", MQ);
-    expect(out.split("\n")[0]).toMatch(/^r\d+ version 2$/);
-    expect(talk).toContain("was deleted by revision");
+    const { out } = await cli.run("history", MQ);
+    expect(out).toMatch(/^r\d+ deleted\n.*\nr\d+ version 2\n.*\nr\d+ version 1\n/);
     expect((await cli.run("rollback", MQ, "--to", String(then), "--yes")).code).toBe(0);
     expect((await world.coord.centre.get(MQ))?.value).toBe('{"codec":"json"}');
+    // The oldest ones are other tests'.
+    const back = await cli.run("history", MQ, "--limit", "4");
+    expect(back.out.match(/^r\d+ \w+( \d)?$/gm)?.map((line) => line.replace(/^r\d+ /, ""))).toEqual([
+      "version 1",
+      "deleted",
+      "version 2",
+      "version 1",
+    ]);
+    expect(back.out).toMatch(/^r\d+ version 1\n {2}\+ codec: "json"\nr\d+ deleted\n/);
   });
 });
 
@@ -184,6 +195,23 @@ describe("the program itself", () => {
     expect([code, stdout]).toEqual([5, ""]);
     expect(stderr).toMatch(/^coord: .*(?:127\.0\.0\.1:1|no connection)/);
     expect(stderr).not.toContain(" at ");
+  });
+
+  test.each(["src/cli/config-cli.ts", "src/main.ts config"])(
+    "%s: output that cannot be written is no success",
+    async (program) => {
+      await using full = await open("/dev/full", "w");
+      const child = spawn(process.execPath, [...program.split(" "), "--help"], { stdio: ["ignore", full.fd, "pipe"] });
+      const said = text(child.stderr);
+      const [code] = (await once(child, "close")) as [number];
+      expect([code, await said]).toEqual([6, "the output cannot be written (ENOSPC)\n"]);
+    },
+  );
+
+  test("a reader that has enough ends it quietly", async () => {
+    const command = `"$0" "$1" template endpoints | true; echo "\${PIPESTATUS[0]}"`;
+    const ran = await promisify(execFile)("bash", ["-c", command, process.execPath, ...CLI]);
+    expect(ran).toEqual({ stdout: "0\n", stderr: "" });
   });
 
   test("TLS asked of an etcd in the clear is told as such", async () => {

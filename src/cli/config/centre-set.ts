@@ -52,7 +52,7 @@ function setOf(items: readonly KeyValue[]): CentreSet {
       continue;
     }
     if (parsed.kind === "none") {
-      problems.push(about(item.key, "is no key of configuration", parsed.reason));
+      problems.push(about(item.key, `is no key of configuration: ${parsed.reason}`, ""));
       continue;
     }
     values.set(item.key, item);

@@ -96,7 +96,7 @@ function onlyEnvironment({ env }: Context, files: readonly TreeFile[], path: str
   if (found.length > 1) {
     throw new CliFailure(
       EXIT.usage,
-      `${path} holds ${found.join(" and ")}; one import is for one environment: add --env ${found[0] ?? "dev"}`,
+      `${path} holds ${found.join(", ")}; one import is for one environment: add --env ${found[0] ?? "dev"}`,
     );
   }
   return found[0] ?? null;

@@ -116,11 +116,17 @@ function tell(context: Context, key: ConfigKey, { before, after, revision, tries
   talkLine(context, `${name}: ${what}`);
 }
 
+const LONGEST = 72;
+
 /** `~ poolSize: 10 → 20`, `+ db: 1`, `- keyPrefix: "im:"` */
 export function changeLines(
   changed: readonly { readonly path: string; readonly old: Json | undefined; readonly new: Json | undefined }[],
 ): readonly string[] {
-  const shown = (value: Json, path: string): string => oneLine(masked(value, path));
+  const shown = (value: Json, path: string): string => {
+    const text = oneLine(masked(value, path));
+    // An item of a list that came or went as a whole; `get` shows all of it.
+    return typeof value === "object" && text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
+  };
   return changed.map(({ path, old, new: next }) => {
     const field = path === "" ? "(value)" : path;
     if (old === undefined) return `+ ${field}: ${next === undefined ? "" : shown(next, path)}`;

@@ -6,7 +6,7 @@ import { type AccessFlags, accessOf, timeoutOf } from "./access.ts";
 import { CliFailure, EXIT } from "./failure.ts";
 import { environmentOf } from "./key-argument.ts";
 import type { CliSeams } from "./seams.ts";
-import { escaped } from "./show.ts";
+import { escaped, wrapped } from "./show.ts";
 
 export const OUTPUTS = ["table", "tree", "json"] as const;
 export type Output = (typeof OUTPUTS)[number];
@@ -60,13 +60,21 @@ export const outJson = ({ seams }: Context, value: unknown): void => seams.out(`
 
 /** One line of data, escaped for a terminal. */
 export const outLine = ({ seams }: Context, line: string): void => seams.out(`${escaped(line)}\n`);
-export const talkLine = ({ seams }: Context, line: string): void => seams.talk(`${escaped(line)}\n`);
+export const talkLine = ({ seams }: Pick<Context, "seams">, line: string): void =>
+  seams.talk(`${seams.terminal ? wrapped(escaped(line)) : escaped(line)}\n`);
 
 /** Problems are the data of whoever asked for them. */
 export function outProblems(context: Context, problems: readonly FileProblem[]): void {
   if (context.output === "json") outJson(context, problems);
-  else for (const problem of problems) outLine(context, formatFileProblem(problem));
+  else {
+    for (const problem of problems.slice(0, MOST_PROBLEMS)) outLine(context, formatFileProblem(problem));
+    const more = problems.length - MOST_PROBLEMS;
+    if (more > 0) talkLine(context, `and ${more} more; mend these, or see all of them with -o json`);
+  }
 }
+
+/** Nobody reads more at once; a folder that was never a tree has a problem per file. */
+const MOST_PROBLEMS = 100;
 
 /** JSON that was given as an argument; `-` takes it from stdin, as bytes: what is no UTF-8 must not be stored as something else. */
 export const argumentText = async ({ seams }: Context, text: string): Promise<Uint8Array | string> =>

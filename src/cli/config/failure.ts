@@ -12,7 +12,7 @@ export const EXIT = {
   conflict: 4,
   /** The centre was not reached in time. */
   unreachable: 5,
-  /** A command or address that was to be told failed. */
+  /** A command or address that was to be told failed, or the output or a file could not be written. */
   untold: 6,
 } as const;
 

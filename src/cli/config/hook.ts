@@ -67,11 +67,20 @@ function run(
 ): Promise<string | null> {
   return new Promise((resolve) => {
     const child = spawn(command, [...args], { shell: false, stdio: ["pipe", "inherit", "inherit"], signal });
-    child.once("error", () => resolve(`${command} cannot be run`));
+    child.once("error", (error: NodeJS.ErrnoException) => {
+      const hint = /\s/.test(command) ? "; its arguments follow --, there is no shell" : "";
+      resolve(`${command} cannot be run (${error.code ?? "failed"})${hint}`);
+    });
     child.once("close", (code) => resolve(code === 0 ? null : `${command} ended with ${code ?? "a signal"}`));
     child.stdin.on("error", () => undefined);
     child.stdin.end(`${JSON.stringify(told)}\n`);
   });
+}
+
+/** Without user, password and query: they may be secrets. */
+function shownUrl(url: string): string {
+  const { origin, pathname } = new URL(url);
+  return `${origin}${pathname}`;
 }
 
 function post(url: string, told: Told, signal: AbortSignal): Promise<string | null> {
@@ -84,10 +93,12 @@ function post(url: string, told: Told, signal: AbortSignal): Promise<string | nu
       (answer) => {
         const status = answer.statusCode ?? 0;
         answer.resume();
-        resolve(status >= 200 && status < 300 ? null : `the webhook answered ${status}`);
+        resolve(status >= 200 && status < 300 ? null : `${shownUrl(url)} answered ${status}`);
       },
     );
-    asked.once("error", () => resolve("the webhook cannot be reached"));
+    asked.once("error", (error: NodeJS.ErrnoException) =>
+      resolve(`${shownUrl(url)} cannot be reached (${error.code ?? "failed"})`),
+    );
     asked.end(body);
   });
 }

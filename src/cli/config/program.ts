@@ -7,18 +7,24 @@ import { migrate, type MigrateFlags } from "./commands-migrate.ts";
 import { template } from "./commands-template.ts";
 import { watch } from "./commands-watch.ts";
 import { remove, replace, set, type WriteFlags } from "./commands-write.ts";
-import { type Context, type GlobalFlags, OUTPUTS, withContext } from "./context.ts";
+import { type Context, type GlobalFlags, OUTPUTS, talkLine, withContext } from "./context.ts";
 import { CliFailure, EXIT, exitOf, STOPPED } from "./failure.ts";
 import type { CliSeams } from "./seams.ts";
-import { escaped } from "./show.ts";
 
 const EXITS = `
-Exit codes: 0 done · 1 problems, differences or nothing there · 2 wrong arguments · 3 refused by the centre
-            4 changed by others meanwhile · 5 the centre was not reached · 6 --exec or --webhook failed
-A KEY is /config/ENV/SERVICE/COMPONENT, without /config/ too, or SERVICE/COMPONENT with --env. JSON may be - for stdin.`;
+Exit codes: 0 done · 1 problems, differences or nothing there · 2 wrong arguments, or no yes
+            3 refused by the centre · 4 changed by others meanwhile · 5 the centre was not reached
+            6 --exec, --webhook, the output or a file failed · 130 stopped
+A KEY is /config/ENV/SERVICE/COMPONENT, without /config/ too, or SERVICE/COMPONENT with --env.
+JSON may be - for stdin.`;
 
 /** Runs one command line and gives its exit code; throws nothing but bugs. */
-export async function runConfigCli(args: readonly string[], seams: CliSeams, name = "config-cli"): Promise<number> {
+export async function runConfigCli(args: readonly string[], given: CliSeams, name = "config-cli"): Promise<number> {
+  // Commands that are told to people are told as they were called.
+  const seams = {
+    ...given,
+    talk: (text: string) => given.talk(text.replaceAll(/\bconfig-cli (?=[a-z])/g, `${name} `)),
+  };
   const ended = { code: EXIT.done as number };
   const program = build(name, seams, (code) => (ended.code = code));
   try {
@@ -29,7 +35,7 @@ export async function runConfigCli(args: readonly string[], seams: CliSeams, nam
     const known = exitOf(error);
     if (seams.signal.aborted && !(error instanceof CliFailure)) return STOPPED;
     if (known === null) throw error;
-    for (const line of known.message.split("\n")) seams.talk(`${escaped(line)}\n`);
+    for (const line of known.message.split("\n")) talkLine({ seams }, line);
     return known.exitCode;
   }
 }
@@ -49,9 +55,14 @@ function build(name: string, seams: CliSeams, end: (code: number) => void): Comm
     .option("--timeout <duration>", "bound of one call, and of tries against other writers", "10s")
     .option("--env <env>", "dev, test or prod")
     .addOption(new Option("-o, --output <format>", "form of data").choices([...OUTPUTS]).default("table"))
-    .option("--no-color", "there is no colour anyway")
+    .option("--no-color", "accepted for scripts; there is no colour")
     .addHelpText("after", EXITS)
-    .configureOutput({ writeOut: seams.out, writeErr: seams.talk })
+    .configureOutput({
+      writeOut: seams.out,
+      writeErr: seams.talk,
+      getOutHelpWidth: () => 100,
+      getErrHelpWidth: () => 100,
+    })
     .showSuggestionAfterError(true)
     .exitOverride();
   const run = async (action: Action): Promise<void> =>
@@ -64,7 +75,12 @@ function build(name: string, seams: CliSeams, end: (code: number) => void): Comm
     .description("prints completion for bash, zsh or fish")
     .action((shell: string) => seams.out(completion(program, shell)));
   for (const command of program.commands)
-    command.exitOverride().configureOutput({ writeOut: seams.out, writeErr: seams.talk });
+    command.exitOverride().configureOutput({
+      writeOut: seams.out,
+      writeErr: seams.talk,
+      getOutHelpWidth: () => 100,
+      getErrHelpWidth: () => 100,
+    });
   return program;
 }
 

@@ -31,6 +31,18 @@ const isName = (path: string, value: Json): boolean =>
 
 const WIDEST = 100;
 
+/** Prose for a terminal, broken between words; a word that is longer stays whole. */
+export function wrapped(text: string): string {
+  if (text.length <= WIDEST) return text;
+  const lines: string[] = [];
+  for (const word of text.split(" ")) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + 1 + word.length <= WIDEST) lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(last === undefined ? word : `  ${word}`);
+  }
+  return lines.join("\n");
+}
+
 /** Columns as wide as they need to be, 100 in all: the last one is cut. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const lines = [head, ...rows.map((row) => row.map(escaped))];

@@ -85,7 +85,7 @@ export function keyOfFile(path: string): ParsedKey {
 
 function parsePlace(segments: readonly string[]): ParsedKey {
   const [env = "", layer = "", component = ""] = segments;
-  if (segments.length !== 3) return none("has the form {env}/{service}/{component}");
+  if (segments.length !== 3) return none(`${quoted(segments.join("/"))} has not the form {env}/{service}/{component}`);
   if (!isEnvironment(env)) return none(notAn("environment", env, ENVIRONMENTS));
   if (!isLayer(layer)) return none(notAn("service", layer, LAYERS));
   if (!isComponent(component)) return none(notAn("component", component, componentsOf(layer)));

@@ -299,9 +299,9 @@ export class Manager<C extends ComponentName> implements ConfigManager<SettingsO
   }
 
   #restartNeeded(): readonly string[] {
-    return differences(this.#first, this.#chosen.raw)
-      .map(({ path }) => path)
-      .filter((path) => !isReloadable(this.#key.component, path));
+    // A list restarts as the field that it is.
+    const fields = differences(this.#first, this.#chosen.raw).map(({ path }) => path.replace(/\[\d+\].*$/, ""));
+    return [...new Set(fields)].filter((path) => !isReloadable(this.#key.component, path));
   }
 }
 

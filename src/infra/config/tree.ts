@@ -76,7 +76,11 @@ export async function readKeyFile(root: string, key: ConfigKey): Promise<TreeFil
 async function readTreeFile(file: string, below: string): Promise<TreeFile | FileProblem> {
   const parsed = keyOfFile(below);
   if (parsed.kind !== "config")
-    return aboutFile(file, "does not belong here", parsed.kind === "none" ? parsed.reason : "");
+    return aboutFile(
+      file,
+      `does not belong here: ${parsed.kind === "none" ? parsed.reason : "a tenant is no file"}`,
+      "",
+    );
   const bytes = await readBounded(file);
   if (typeof bytes === "string") return aboutFile(file, bytes, `a file of at most ${DOCUMENT_LIMITS.bytes} bytes`);
   const read = readJson(bytes);

@@ -38,9 +38,9 @@ describe("[R97] [F30] keys and files", () => {
   });
 
   test.each([
-    ["/config/dev/im-repo", "has the form {env}/{service}/{component}"],
-    ["/config/dev/im-repo/cache/extra", "has the form {env}/{service}/{component}"],
-    ["/config/config/dev/im-repo/cache", "has the form {env}/{service}/{component}"],
+    ["/config/dev/im-repo", "has not the form {env}/{service}/{component}"],
+    ["/config/dev/im-repo/cache/extra", "has not the form {env}/{service}/{component}"],
+    ["/config/config/dev/im-repo/cache", "has not the form {env}/{service}/{component}"],
     ["config/dev/im-repo/cache", "begins with /config/"],
     ["/config/stage/im-repo/cache", '"stage" is no environment (allowed: dev, test, prod)'],
     ["/config/prd/im-repo/cache", '"prd" is no environment; did you mean prod? (allowed: dev, test, prod)'],
@@ -51,7 +51,7 @@ describe("[R97] [F30] keys and files", () => {
     ],
     ["/config/dev/im-logic/db", "im-logic has no db; it has clog, coord, metrics, mq"],
     ["/config/dev/global/operator", "global has no operator"],
-    ["/config/dev/im-repo/tenants/ns", "has the form"],
+    ["/config/dev/im-repo/tenants/ns", "has not the form"],
     ["/config/dev/global/tenants/ns/t", 'tenants stand below a service, not below "global"'],
     ["/config/dev/im-repo/tenants/N_S/t", '"N_S" is not a namespace'],
     ["/config/dev/im-repo/tenants/ns/a%2fb", '"a%2fb" is not a tenant\'s id'],

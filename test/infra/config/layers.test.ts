@@ -118,8 +118,17 @@ describe("differences", () => {
       ["g.c", 1, 2],
       ["gone.x", 1, undefined],
       ["here.y.z", undefined, 1],
-      ["l", [1], [1, 2]],
+      ["l[1]", undefined, 2],
     ]);
+    const items: Json = [{ n: 1 }, { n: 2 }, { n: 3 }];
+    const said = (to: Json): readonly string[] =>
+      differences(items, to).map(
+        ({ path, old: from, new: now }) => `${path} ${JSON.stringify(from)} ${JSON.stringify(now)}`,
+      );
+    expect(said([{ n: 1 }, { n: 9 }, { n: 3 }])).toEqual(["[1].n 2 9"]);
+    expect(said([{ n: 1 }, { n: 3 }])).toEqual(['[1] {"n":2} undefined']);
+    expect(said([{ n: 0 }, { n: 1 }, { n: 2 }, { n: 3 }])).toEqual(['[0] undefined {"n":0}']);
+    expect(said([])).toHaveLength(3);
     expect(differences(old, old)).toEqual([]);
     expect(differences(undefined, {}).map(({ path }) => path)).toEqual([""]);
   });

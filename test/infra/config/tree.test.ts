@@ -161,31 +161,31 @@ describe("[R100] [R103] bad files, each with file, line, column, value and what 
       "another ending",
       "dev/im-repo/cache.yaml",
       "db: 1",
-      "dev/im-repo/cache.yaml: does not belong here (allowed: files of the tree end with .json)",
+      "dev/im-repo/cache.yaml: does not belong here: files of the tree end with .json",
     ],
     [
       "a folder too deep",
       "dev/im-repo/cache/main.json",
       "{}",
-      "dev/im-repo/cache/main.json: does not belong here (allowed: has the form {env}/{service}/{component})",
+      'dev/im-repo/cache/main.json: does not belong here: "dev/im-repo/cache/main" has not the form {env}/{service}/{component}',
     ],
     [
       "a file too high",
       "dev/cache.json",
       "{}",
-      "dev/cache.json: does not belong here (allowed: has the form {env}/{service}/{component})",
+      'dev/cache.json: does not belong here: "dev/cache" has not the form {env}/{service}/{component}',
     ],
     [
       "an unknown environment",
       "stage/im-repo/cache.json",
       "{}",
-      'stage/im-repo/cache.json: does not belong here (allowed: "stage" is no environment (allowed: dev, test, prod))',
+      'stage/im-repo/cache.json: does not belong here: "stage" is no environment (allowed: dev, test, prod)',
     ],
     [
       "a component of another service",
       "dev/im-logic/db.json",
       "{}",
-      "dev/im-logic/db.json: does not belong here (allowed: im-logic has no db; it has clog, coord, metrics, mq)",
+      "dev/im-logic/db.json: does not belong here: im-logic has no db; it has clog, coord, metrics, mq",
     ],
   ])("%s", async (_title, file, text, says) => {
     const found = await problemsOf({ [file]: text });
