@@ -9,7 +9,7 @@ const open = (): Promise<KitRig> => openKitRig({ etcd: first, redis: REDIS_ADDRE
 
 test("[R132][R151] SIGTERM closes everything, and the process ends by itself: nothing was left open", async () => {
   await using rig = await open();
-  await using service = start(rig);
+  await using service = await start(rig);
   const lines = await service.says(/^started in /);
   expect(lines.filter((line) => line.endsWith(" is open"))).toHaveLength(8);
   service.send("SIGTERM");
@@ -21,7 +21,7 @@ test("[R132][R151] SIGTERM closes everything, and the process ends by itself: no
 
 test("[R132] a second signal ends it at once, while something does not close", async () => {
   await using rig = await open();
-  await using service = start(rig, { KIT_HANGS: "1" });
+  await using service = await start(rig, { KIT_HANGS: "1" });
   await service.says(/^started in /);
   service.send("SIGTERM");
   // Two that are pending at once are one: the second is sent until it shows.
@@ -39,7 +39,7 @@ test("[R132] a second signal ends it at once, while something does not close", a
 
 test("[R132] what does not close within its time is named and does not keep the process", async () => {
   await using rig = await open();
-  await using service = start(rig, { KIT_HANGS: "1" });
+  await using service = await start(rig, { KIT_HANGS: "1" });
   await service.says(/^started in /);
   service.send("SIGTERM");
   expect(await service.ended).toEqual([1, null]);
@@ -51,7 +51,7 @@ test("[R132] what does not close within its time is named and does not keep the 
 test("[R131] a required component that fails ends the process with 1 and says which, why and what to do", async () => {
   await using rig = await open();
   rig.redis.refuse();
-  await using service = start(rig);
+  await using service = await start(rig);
   expect(await service.ended).toEqual([1, null]);
   expect(service.said().map(({ message }) => String(message))).toContainEqual(
     expect.stringMatching(/^cannot start: cache: .*; see addr, password and Redis$/),

@@ -200,7 +200,7 @@ describe("[R124][R131][R151] the whole kit", () => {
   });
 
   test("[R132] as a process: SIGTERM ends it by itself with 0, so that no socket, timer or handle was left", async () => {
-    await using service = startKitChild(rig, { KIT_WHOLE: "1" });
+    await using service = await startKitChild(rig, { KIT_WHOLE: "1" });
     const lines = await service.says(/^started in /);
     expect(lines.filter((line) => line.endsWith(" is open"))).toHaveLength(10);
     expect(await coord.centre.get(SERVICE)).not.toBeNull();

@@ -25,7 +25,7 @@ async function start(otlpTls: unknown, env: Readonly<Record<string, string>> = {
   const listenAddr = `127.0.0.1:${rig.port}`;
   await rig.put("metrics", { listenAddr, exporterType: "otlp", otlpEndpoint: collector.address, otlpTls });
   await using stack = new AsyncDisposableStack();
-  const child = stack.use(startKitChild(rig, env));
+  const child = stack.use(await startKitChild(rig, env));
   await child.says(/^started in /);
   const started = stack.move();
   return { ...child, [Symbol.asyncDispose]: () => started.disposeAsync() };

@@ -53,7 +53,7 @@ async function serve() {
   await using mq = openMqRig(KAFKA_BROKERS);
   const topic = await aTopic(await mq.open());
   await using stack = new AsyncDisposableStack();
-  const child = stack.use(startKitChild(rig, { TRACED_TOPIC: topic.name }, "traced-child.ts"));
+  const child = stack.use(await startKitChild(rig, { TRACED_TOPIC: topic.name }, "traced-child.ts"));
   await child.says(/^listens$/);
   const started = stack.move();
   const port = Number(child.said().find(({ message }) => message === "listens")?.port);

@@ -154,7 +154,7 @@ async function soaked(rig: KitRig, servers: SoakServers): Promise<Ended> {
   const file = join(tmpdir(), `turnout-soak-${run}`);
   const leak = process.env["SOAK_LEAK"] ?? "";
   const asked = { SOAK_USAGE: file, SOAK_MILLIS: String(minutesOf(minutes)), SOAK_RUN: run, SOAK_LEAK: leak };
-  await using child = startKitChild(rig, asked, "../soak/kit-child.ts");
+  await using child = await startKitChild(rig, asked, "../soak/kit-child.ts");
   await child.says(/^started in /);
   const end = localClock.monotonic() + minutesOf(minutes);
   const about: Run = { rig, coord, servers, until: end, counts: { faults: 0, restarts: 0, changes: 0 } };
