@@ -206,7 +206,7 @@ test("commands that are told are told as they were called; prose keeps within 10
     "im-gateway",
   );
   expect(talk.join("")).toBe(
-    "nothing stands below /config/prod/im-gateway/; put it there: turnout config import config --env dev\n",
+    "nothing stands below /config/prod/im-gateway/; put it there: turnout config import config --env prod\n",
   );
   const { out } = await cliOver(new MemoryCentre()).run("--help");
   expect(out.split("\n").filter((line) => line.length > 100)).toEqual([]);

@@ -112,7 +112,7 @@ export async function list(
   if (rows.length === 0)
     talkLine(
       context,
-      `nothing stands below ${prefixOf(env, service)}; put it there: config-cli import ${FILES} --env dev`,
+      `nothing stands below ${prefixOf(env, service)}; put it there: config-cli import ${FILES} --env ${env ?? "dev"}`,
     );
   return EXIT.done;
 }
