@@ -325,6 +325,22 @@ describe("[R105] watch", () => {
       0, 2, 2,
     ]);
     await new Promise((resolve) => server.close(resolve));
+    const secret = await cliOver(centre, quick).run(
+      "watch",
+      KEY,
+      "--from",
+      "1",
+      "--count",
+      "1",
+      "--webhook",
+      `${url}?token=x`,
+    );
+    expect(secret.talk).toContain(`${url} cannot be reached (ECONNREFUSED) (try 2 of 5)\n`);
+    expect(secret.talk).not.toContain("token");
+    const shell = await cliOver(centre, quick).run("watch", KEY, "--from", "1", "--count", "1", "--exec", "echo hi");
+    expect(shell.talk).toContain(
+      "echo hi cannot be run (ENOENT); its arguments follow --, there is no shell (try 1 of 5)\n",
+    );
     const lost = await cliOver(centre, quick).run("watch", KEY, "--from", "1", "--count", "1", "--webhook", url);
     expect([lost.code, lost.talk]).toEqual([6, expect.stringContaining("go on with --from 1") as string]);
   });

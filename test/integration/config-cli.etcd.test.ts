@@ -1,7 +1,4 @@
-import { execFile, spawn } from "node:child_process";
-import { once } from "node:events";
-import { open } from "node:fs/promises";
-import { text } from "node:stream/consumers";
+import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Environment, openEnvironment } from "../../deployment/local/environment.ts";
@@ -114,6 +111,9 @@ describe("[R102] [R105] [R106] [R117] config-cli on etcd", () => {
       );
     expect([code, values]).toEqual([0, Array.from({ length: most }, (_, i) => i + 2)]);
     expect(talk).toContain("connected again; what was missed follows");
+    // Not before it was lost.
+    expect(talk.indexOf("not connected: ")).toBeLessThan(talk.indexOf("connected again"));
+    expect(talk.indexOf("not connected: ")).toBeGreaterThan(0);
   });
 
   test("watch from what is compacted away says so and tells the difference", async () => {
@@ -129,7 +129,18 @@ describe("[R102] [R105] [R106] [R117] config-cli on etcd", () => {
       value: { codec: "json", enableTracing: true },
       compacted: true,
     });
-    expect(talk).toContain("is compacted away: what follows is the difference to now");
+    expect(talk).toContain(
+      "is compacted away: what follows is the difference to now, without what was deleted unseen\n",
+    );
+    // From a revision at which it stood as it stands: nothing happened to it since.
+    const clog = "/config/prod/im-repo/clog";
+    await world.coord.centre.put(clog, json({ maxBackups: 7 }));
+    const older = await world.coord.centre.put(MQ, json({ codec: "json" }));
+    const newer = await world.coord.centre.put(MQ, json({ codec: "protobuf" }));
+    const again = json({ revision: String(newer), physical: true });
+    expect((await fetch(`http://${ADDRESS}/v3/kv/compaction`, { method: "POST", body: again })).ok).toBe(true);
+    const below = await world.cli().run("watch", "prod/", "--from", String(older), "--count", "1", "-o", "json");
+    expect(JSON.parse(below.out)).toMatchObject({ key: MQ, revision: newer });
   });
 
   test("history and rollback, also of a deleted key", async () => {
@@ -200,11 +211,9 @@ describe("the program itself", () => {
   test.each(["src/cli/config-cli.ts", "src/main.ts config"])(
     "%s: output that cannot be written is no success",
     async (program) => {
-      await using full = await open("/dev/full", "w");
-      const child = spawn(process.execPath, [...program.split(" "), "--help"], { stdio: ["ignore", full.fd, "pipe"] });
-      const said = text(child.stderr);
-      const [code] = (await once(child, "close")) as [number];
-      expect([code, await said]).toEqual([6, "the output cannot be written (ENOSPC)\n"]);
+      const args = ["-c", '"$@" >/dev/full', "bash", process.execPath, ...program.split(" "), "--help"];
+      const ran = await promisify(execFile)("bash", args).catch((error: unknown) => error);
+      expect(ran).toMatchObject({ code: 6, stderr: "the output cannot be written (ENOSPC)\n" });
     },
   );
 

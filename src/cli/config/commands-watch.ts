@@ -63,7 +63,7 @@ function linkTeller(context: Context): (link: WatchLink) => void {
 const gapOf = ({ revision }: ChangeSet, since: number): string =>
   revision < since
     ? `etcd was set back from revision ${since} to ${revision}: what follows is the difference to now`
-    : `history after revision ${since} is compacted away: what follows is the difference to now;\nof keys that were deleted meanwhile only those are told that stood when this watch began`;
+    : `history after revision ${since} is compacted away: what follows is the difference to now, without what was deleted unseen`;
 
 interface Start {
   readonly centre: Centre;
