@@ -209,9 +209,11 @@ export function centreContract(name: string, open: () => Promise<CentreRig>): vo
       const { centre, prefix } = rig;
       await centre.put(`${prefix}a`, "1");
       const revision = await centre.put(`${prefix}b`, "1");
-      await rig.compact(await centre.put(`${prefix}c`, "1"));
+      await centre.put(`${prefix}c`, "1");
+      await rig.compact(await centre.put(`${prefix}d`, "1"));
       const sets = await take(centre, prefix, { enough: 1, from: { items: [], revision } });
-      expect(said(sets)).toEqual(["c 1"]);
+      expect(said(sets)).toEqual(["c 1", "d 1"]);
+      expect(sets[0]?.compacted).toEqual({ since: revision });
     });
 
     test("a watch ends with its signal", async () => {

@@ -136,11 +136,12 @@ describe("[R102] [R105] [R106] [R117] config-cli on etcd", () => {
     const clog = "/config/prod/im-repo/clog";
     await world.coord.centre.put(clog, json({ maxBackups: 7 }));
     const older = await world.coord.centre.put(MQ, json({ codec: "json" }));
+    await world.coord.centre.put(MQ, json({ codec: "json", enableTracing: true }));
     const newer = await world.coord.centre.put(MQ, json({ codec: "protobuf" }));
     const again = json({ revision: String(newer), physical: true });
     expect((await fetch(`http://${ADDRESS}/v3/kv/compaction`, { method: "POST", body: again })).ok).toBe(true);
     const below = await world.cli().run("watch", "prod/", "--from", String(older), "--count", "1", "-o", "json");
-    expect(JSON.parse(below.out)).toMatchObject({ key: MQ, revision: newer });
+    expect(JSON.parse(below.out)).toMatchObject({ key: MQ, revision: newer, compacted: true });
   });
 
   test("history and rollback, also of a deleted key", async () => {
