@@ -1,3 +1,4 @@
+import "./cli/config/node-version.ts";
 import { plainBoundary } from "./lib/seams.ts";
 import { runConfigCli } from "./cli/config/program.ts";
 import { realSeams } from "./cli/config/real-seams.ts";
@@ -10,8 +11,8 @@ process.exitCode = args[0] === "config" ? await config(args.slice(1)) : await op
 
 /** `turnout config …`: config-cli under another name. */
 function config(rest: readonly string[]): Promise<number> {
-  // A reader that stops reading, such as `head`, ends the writing quietly.
-  process.stdout.on("error", () => process.exit(0));
+  // What cannot be written is told where it is written (real-seams).
+  process.stdout.on("error", () => undefined);
   return runConfigCli(rest, realSeams(), "turnout config");
 }
 
