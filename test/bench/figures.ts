@@ -3,7 +3,10 @@ export function quantile(values: readonly number[], q: number): number {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil(q * sorted.length) - 1))] ?? Number.NaN;
 }
-export const median = (values: readonly number[]): number => quantile(values, 0.5);
+
+/** Of an even number of values the middle of the two in the middle: neither the better nor the worse one. */
+export const median = (values: readonly number[]): number =>
+  (quantile(values, 0.5) + quantile(values, 0.5 + 1 / (2 * values.length))) / 2;
 
 export interface Figure {
   readonly id: string;

@@ -5,11 +5,12 @@ import { type Figure, spread } from "./figures.ts";
 const WHY: Readonly<Record<string, string>> = {
   P1: "Events are requests as well (one per settled stage, two under way at most), and on one machine the operator's CPU is taken from the API server's. Fewer Events under load would help.",
   P3: "Between two writes lie decoding, decision, Event, log line and metrics of one stage, one after the other in one thread. Telling after the next write is sent would help.",
-  P4: "The patch passes every rule of the spec and two admission policies before anybody knows of it, and a resume is two writes (Resuming, then the claim). One write for both would help.",
+  P4: "The patch passes every rule of the spec and two admission policies before anybody knows of it (one RTTw), then its event, a decision and one status write. A resume is two writes (Resuming, then the claim); one for both would help.",
   P6: "A process that starts loads and compiles its code (about 1 s here) and lists before its first write. What is over and what waits takes its turn after what is under way.",
+  P7: "Measured ten seconds after the burst that created the tasks, with whatever heap V8 grew for it; how much of it that is has not been measured. Each live task is kept as a parsed object: keeping those that wait as text would help.",
   P8: "Beside the write stand its echo in the watch, an Event and a log line, each decoded or encoded in full; the line below compares with a bare client on the same machine, which the goal's machine ran three times as fast.",
-  P9: "Beyond the memory of one garbage collection the exponent is that of V8's heap.",
-  P10: "A list is decoded in slices; the longest gap is a garbage collection.",
+  P9: "One run of each size, on a server whose own speed varies between minutes by more than the goal leaves.",
+  P10: "A list is decoded in slices. What of the gap at start is the list, what the compilation of the code, what garbage collection has not been told apart.",
   P12: "All instances live in one process and one thread here: each has its own connection, its own decoding and its own acknowledgement.",
 };
 
