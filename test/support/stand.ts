@@ -40,7 +40,19 @@ export interface StandOptions {
 
 const ROOT = join(import.meta.dirname, "..", "..");
 let stands = 0;
-let installed: Promise<void> | null = null;
+/** By kubeconfig: a file's tests may use several clusters. */
+const installed = new Map<string, Promise<void>>();
+function install(env: Env): Promise<void> {
+  const cluster = env["KUBECONFIG_ADMIN"] ?? "";
+  const known =
+    installed.get(cluster) ??
+    applyManifests(
+      env,
+      ["crds", "admission", "deployment/install"].map((path) => join(ROOT, path)),
+    );
+  installed.set(cluster, known);
+  return known;
+}
 
 export async function openTestStand(env: Env, options: StandOptions = {}): Promise<TestStand> {
   stands += 1;
@@ -50,11 +62,7 @@ export async function openTestStand(env: Env, options: StandOptions = {}): Promi
   const machine = opening.use(await openMachine({ print: () => {} }));
   const folder = await mkdtemp(join(tmpdir(), "turnout-stand-"));
   opening.defer(() => rm(folder, { recursive: true, force: true }));
-  installed ??= applyManifests(
-    env,
-    ["crds", "admission", "deployment/install"].map((path) => join(ROOT, path)),
-  );
-  await installed;
+  await install(env);
   const as = (key: string): Kubectl =>
     openKubectl({ file: env["KUBECTL"] ?? "kubectl", global: ["--kubeconfig", env[key] ?? ""], env, machine });
   const kubectl = as("KUBECONFIG_ADMIN");
