@@ -2,6 +2,7 @@ import { InterceptingCall, type Interceptor, type Metadata, status } from "@grpc
 import type { Clock } from "../../lib/seams.ts";
 import { type Millis, millisOf } from "../../lib/time.ts";
 import type { Log } from "../clog/log.ts";
+import { countInFlight } from "./call-counts.ts";
 import type { Metrics } from "./metrics.ts";
 import { formatTrace } from "./trace-context.ts";
 import type { OpenSpan, Tracer } from "./tracer.ts";
@@ -23,11 +24,7 @@ export interface GrpcClientDeps {
  */
 export function measuredGrpcCalls(deps: GrpcClientDeps): Interceptor {
   const { component, metrics, clock, tracer } = deps;
-  let inFlight = 0;
-  const show = (change: 1 | -1): void =>
-    metrics.set("infra_grpc_client_in_flight", { component }, (inFlight += change));
-  show(1);
-  show(-1);
+  const show = countInFlight(metrics, "infra_grpc_client_in_flight", { component });
   return (options, nextCall) => {
     const method = options.method_definition.path;
     return new InterceptingCall(nextCall(options), {

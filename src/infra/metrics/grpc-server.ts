@@ -10,6 +10,7 @@ import {
 import type { Clock, Rng } from "../../lib/seams.ts";
 import { type Millis, millisOf } from "../../lib/time.ts";
 import type { Log } from "../clog/log.ts";
+import { countInFlight, requestIdOf } from "./call-counts.ts";
 import type { Metrics } from "./metrics.ts";
 import type { OpenSpan, Tracer } from "./tracer.ts";
 
@@ -25,18 +26,13 @@ export interface GrpcServerDeps {
   readonly tracer: Tracer;
 }
 
-const PLAIN_ID = /^[\w.-]{1,64}$/;
-
 /**
  * Counts, times and traces the calls that a gRPC server answers; those that take long are logged. For the server's `interceptors`.
  * Calls of methods that the server does not have never come here.
  */
 export function measuredGrpc(deps: GrpcServerDeps): ServerInterceptor {
   const { metrics, clock } = deps;
-  let inFlight = 0;
-  const show = (change: 1 | -1): void => metrics.set("infra_grpc_in_flight", {}, (inFlight += change));
-  show(1);
-  show(-1);
+  const show = countInFlight(metrics, "infra_grpc_in_flight", {});
   return ({ path }, call) => {
     const since = clock.monotonic();
     const work = new CallWork(path, deps);
@@ -80,8 +76,7 @@ class CallWork {
 
   begin(metadata: Metadata): void {
     const { tracer, rng } = this.#deps;
-    const given = textOf(metadata, "x-request-id");
-    this.#requestId = given !== null && PLAIN_ID.test(given) ? given : rng.id();
+    this.#requestId = requestIdOf(textOf(metadata, "x-request-id"), rng);
     const attributes = { "rpc.system": "grpc", "rpc.method": this.#method };
     this.#span = tracer.open(this.#method, { kind: "server", attributes, from: textOf(metadata, "traceparent") });
   }

@@ -3,6 +3,7 @@ import type { IncomingMessage, RequestListener, ServerResponse } from "node:http
 import type { Clock, Rng } from "../../lib/seams.ts";
 import { type Millis, millisOf } from "../../lib/time.ts";
 import type { Log } from "../clog/log.ts";
+import { countInFlight, requestIdOf } from "./call-counts.ts";
 import type { Metrics } from "./metrics.ts";
 import type { TraceContext } from "./trace-context.ts";
 import { type OpenSpan, passingTracer, type Tracer } from "./tracer.ts";
@@ -33,19 +34,15 @@ export interface HttpServerDeps {
 
 /** As RFC 9110 and PATCH of RFC 5789 name them; anything else would be a label that callers choose. */
 const METHODS: ReadonlySet<string> = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
-const PLAIN_ID = /^[\w.-]{1,64}$/;
 
 /** Counts, times and traces what the handler answers; requests that take long are logged. */
 export function measured(handler: RequestHandler, deps: HttpServerDeps): RequestListener {
   const { metrics, clock, rng, within, tracer = passingTracer(rng, (_traceId, work) => work()) } = deps;
-  let inFlight = 0;
-  const show = (change: 1 | -1): void => metrics.set("infra_http_in_flight", {}, (inFlight += change));
-  show(1);
-  show(-1);
+  const show = countInFlight(metrics, "infra_http_in_flight", {});
   return (request, response) => {
     const since = clock.monotonic();
     const span = tracer.open(nameOf(request, deps), { kind: "server", from: traceparentOf(request) });
-    const ids = { trace: span.context, requestId: requestIdOf(request, rng) };
+    const ids = { trace: span.context, requestId: requestIdOf(request.headers["x-request-id"], rng) };
     const context = { trace_id: ids.trace.traceId, request_id: ids.requestId };
     show(1);
     // `close` comes once, after the answer or the caller's end, whichever is first.
@@ -95,7 +92,3 @@ const nameOf = (request: IncomingMessage, { routeOf }: HttpServerDeps): string =
 
 const traceparentOf = ({ headers: { traceparent } }: IncomingMessage): string | null =>
   typeof traceparent === "string" ? traceparent : null;
-
-function requestIdOf({ headers: { "x-request-id": given } }: IncomingMessage, rng: Rng): string {
-  return typeof given === "string" && PLAIN_ID.test(given) ? given : rng.id();
-}
