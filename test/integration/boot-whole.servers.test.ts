@@ -24,6 +24,8 @@ const {
 } = inject("env");
 const [first = ""] = COORD_ENDPOINTS.split(",");
 const SERVICE = "/services/im-repo/im-repo-0";
+/** The reverse of the start; who is registered is taken out first. */
+const CLOSES = ["registration", "web", "mq", "db", "cache", "metrics", "clog", "config", "coord", "log"];
 const COMPONENTS = ["coord", "clog", "metrics", "cache", "db", "mq"] as const;
 const keyOf = (component: string): string => `/config/test/im-repo/${component}`;
 const never = new AbortController().signal;
@@ -101,18 +103,7 @@ describe("[R124][R131][R151] the whole kit", () => {
     expect(await (await fetch(`http://${found?.address}/`, { headers: { connection: "close" } })).text()).toBe("done");
     expect(await close()).toEqual({ stuck: [] });
     const closes = rig.said().filter(({ message }) => String(message).endsWith(" is closed"));
-    expect(closes.map(({ step }) => step)).toEqual([
-      "registration",
-      "web",
-      "mq",
-      "db",
-      "cache",
-      "metrics",
-      "clog",
-      "config",
-      "coord",
-      "log",
-    ]);
+    expect(closes.map(({ step }) => step)).toEqual(CLOSES);
     expect(shownAtClose).toBeNull();
     await discovery.close();
     expect([rig.etcd.open, rig.redis.open, rig.mysql?.open]).toEqual([0, 0, 0]);
@@ -207,18 +198,7 @@ describe("[R124][R131][R151] the whole kit", () => {
     service.send("SIGTERM");
     expect(await service.ended).toEqual([0, null]);
     const closes = service.said().filter(({ message }) => String(message).endsWith(" is closed"));
-    expect(closes.map(({ step }) => step)).toEqual([
-      "registration",
-      "web",
-      "mq",
-      "db",
-      "cache",
-      "metrics",
-      "clog",
-      "config",
-      "coord",
-      "log",
-    ]);
+    expect(closes.map(({ step }) => step)).toEqual(CLOSES);
     expect(await coord.centre.get(SERVICE)).toBeNull();
   });
 });

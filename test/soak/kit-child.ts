@@ -1,11 +1,10 @@
 import { appendFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
-import { openKit } from "../../src/infra/boot/open-kit.ts";
-import { runProcess } from "../../src/infra/boot/run-process.ts";
 import type { Kit, KitServer } from "../../src/infra/boot/kit.ts";
-import { systemClock, systemRng } from "../../src/kube/clock.ts";
+import { systemClock } from "../../src/kube/clock.ts";
 import { millisOf, seconds } from "../../src/lib/time.ts";
 import { openUsage, type Usage } from "../support/operator-seams.ts";
+import { serveKit } from "../support/kit-service.ts";
 import { KitLoad, type LoadReport, withStores } from "./kit-load.ts";
 
 /** A line of SOAK_USAGE. */
@@ -65,26 +64,9 @@ function load(kit: Kit): KitServer {
   };
 }
 
-process.exitCode = await runProcess((signal) =>
-  openKit(
-    {
-      service: "im-repo",
-      version: "1.2.3",
-      instance: `im-repo-${SOAK_RUN}`,
-      files: process.env.KIT_FILES ?? null,
-      snapshots: null,
-      stores: { cache: "required", db: "required", mq: "required" },
-      registered: { host: "127.0.0.1" },
-      servers: (kit) => [load(kit)],
-    },
-    {
-      clock: systemClock,
-      rng: systemRng,
-      resolve: () => Promise.reject(new Error("no names here")),
-      env: process.env,
-      stdout: { fd: 1 },
-      stderr: { fd: 2 },
-      signal,
-    },
-  ),
-);
+await serveKit({
+  instance: `im-repo-${SOAK_RUN}`,
+  stores: { cache: "required", db: "required", mq: "required" },
+  registered: { host: "127.0.0.1" },
+  servers: (kit) => [load(kit)],
+});

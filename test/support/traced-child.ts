@@ -1,13 +1,12 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Kit } from "../../src/infra/boot/kit.ts";
-import { openKit } from "../../src/infra/boot/open-kit.ts";
-import { runProcess } from "../../src/infra/boot/run-process.ts";
 import { withLogContext } from "../../src/infra/clog/log-context.ts";
 import { sql } from "../../src/infra/db/sql.ts";
 import { measured } from "../../src/infra/metrics/http-server.ts";
 import { jsonCodec } from "../../src/infra/mq/codec.ts";
 import { systemClock, systemRng } from "../../src/kube/clock.ts";
+import { serveKit } from "./kit-service.ts";
 
 /**
  * A service that takes a message over HTTP (POST /messages, its body the text), keeps it in cache and database, looks into the
@@ -72,25 +71,7 @@ async function openWeb(kit: Kit) {
   return { port, close };
 }
 
-process.exitCode = await runProcess((signal) =>
-  openKit(
-    {
-      service: "im-repo",
-      version: "1.2.3",
-      instance: "im-repo-0",
-      files: process.env.KIT_FILES ?? null,
-      snapshots: null,
-      stores: { cache: "required", db: "required", mq: "required" },
-      servers: (kit) => [{ name: "web", open: () => openWeb(kit) }],
-    },
-    {
-      clock: systemClock,
-      rng: systemRng,
-      resolve: () => Promise.reject(new Error("no names here")),
-      env: process.env,
-      stdout: { fd: 1 },
-      stderr: { fd: 2 },
-      signal,
-    },
-  ),
-);
+await serveKit({
+  stores: { cache: "required", db: "required", mq: "required" },
+  servers: (kit) => [{ name: "web", open: () => openWeb(kit) }],
+});
