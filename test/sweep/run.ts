@@ -170,6 +170,14 @@ class Run {
     const other = this.operators.at(-1);
     await other?.kill();
     if (other !== undefined) this.#happens("crashed", other);
+    // It says that it stops, and stops a moment later: woken before that, it would stop for good.
+    const stopped = async (): Promise<boolean> => (await stateOf(first.pid)) === "T";
+    await until(stopped, {
+      clock: localClock,
+      timeout: seconds(10),
+      every: OFTEN,
+      what: "the first one to be stopped",
+    });
     first.signal("SIGCONT");
     const { world, namespace } = this;
     await world.create(namespace, { ...manifest(world, NOTHING, "forward", SENTINEL) });
@@ -237,6 +245,10 @@ class Run {
     );
   }
 }
+
+/** As proc(5) says it: T where it is stopped by a signal. */
+const stateOf = async (pid: number): Promise<string | undefined> =>
+  /\) (\S)/.exec(await readFile(`/proc/${pid}/stat`, "utf8"))?.[1];
 
 const json = (object: KubeObject): Json => object as unknown as Json;
 const SENTINEL = "sentinel";
