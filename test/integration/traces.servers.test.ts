@@ -160,7 +160,11 @@ test("[R109] series are pushed as they are shown, and once more at the end", asy
     attributes: { method: "POST", route: "/messages", code: "200" },
     resource: { "service.name": "im-repo" },
   });
-  expect(pointOf("infra_pool_limit")).toMatchObject({ kind: "gauge", value: 10 });
+  const limits = collector.points.filter(({ name }) => name === "infra_pool_limit");
+  expect(limits.find(({ attributes }) => attributes["component"] === "cache")).toMatchObject({
+    kind: "gauge",
+    value: 10,
+  });
   const took = pointOf("infra_http_request_duration_seconds");
   expect(took?.bounds).toEqual([0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2.5, 10]);
   expect(took?.counts).toHaveLength(11);
